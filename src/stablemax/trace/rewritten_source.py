@@ -146,17 +146,9 @@ class Rewriting:
 
 
 def expression_of(site: Site, codes: Sequence[CodeType]) -> Expression | None:
-    """Find the source of the operation that was called at a site; None where Python does not know it.
-
-    Of a lambda and the function around it on one line that is taken which has an operation there.
-    """
-    found = list(_expressions_of(site, codes))
-    return next((e for e in found if isinstance(e.node, (ast.Call, ast.BinOp))), next(iter(found), None))
-
-
-def _expressions_of(site: Site, codes: Sequence[CodeType]) -> Iterator[Expression]:
+    """Find the source of the operation that was called at a site; None where Python does not know it."""
     for code in codes:
-        if code.co_filename != site.file:
+        if code.co_filename != site.file or site.function not in ("", code.co_qualname):
             continue
         line, end_line, start, end = next(
             itertools.islice(code.co_positions(), site.instruction // 2, None), (None,) * 4
@@ -167,7 +159,8 @@ def _expressions_of(site: Site, codes: Sequence[CodeType]) -> Iterator[Expressio
         lines[-1] = lines[-1][:end]
         text = b"".join([lines[0][start:], *lines[1:]] if len(lines) > 1 else [lines[0][start:end]]).decode()
         with contextlib.suppress(SyntaxError, ValueError):
-            yield Expression(code, text, ast.parse(f"({text}\n)", mode="eval").body, (line, end_line), (start, end))
+            return Expression(code, text, ast.parse(f"({text}\n)", mode="eval").body, (line, end_line), (start, end))
+    return None
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from stablemax.numerics.formats import Array
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from stablemax.trace.gradients.singular_points import SingularPoint
     from stablemax.trace.observation import Observation
-    from stablemax.trace.run import Given, Run
+    from stablemax.trace.run import Inputs, Run
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,11 @@ class Differentiable(Protocol):
         """The traced code."""
 
     @property
-    def given(self) -> Given:
-        """What it gets."""
-
-    @property
     def dialect(self) -> Dialect:
         """How it is written."""
+
+    def on(self, given: Inputs) -> Self:
+        """Return the same code on another input."""
 
     def rerun(self) -> Run:
         """Run the code as it now is: the gradient, and the results that it is the gradient of."""

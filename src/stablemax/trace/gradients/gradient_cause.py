@@ -11,10 +11,10 @@ import numpy as np
 from stablemax.numerics.formats import Array, Format
 from stablemax.results import Blame, Outcome, Trace
 from stablemax.text.words import counted, listed
-from stablemax.trace.observation import Record
-from stablemax.trace.operation_words import event_words, line_words
 from stablemax.trace.gradients.derivatives import Derivative, Slope, slope_at
 from stablemax.trace.gradients.gradient_trials import BREAKS, BadGradient, Cured, Trials
+from stablemax.trace.observation import Record
+from stablemax.trace.operation_words import event_words, line_words
 from stablemax.trace.traced_code import display_name
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stablemax.trace.gradients.differentiable import Dialect
-from stablemax.trace.rewritten_source import Edit, Expression
 from stablemax.trace.gradients.singular_points import SingularPoint
+from stablemax.trace.rewritten_source import Edit, Expression
 
 _SIGNS: Mapping[type[ast.operator], str] = {ast.Div: "Div", ast.Pow: "Pow", ast.Mult: "Mul"}
 
@@ -125,7 +125,7 @@ def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_
 
 
 def _of_regular(operator: Operator, made_by: ast.expr, slots: Mapping[str, str]) -> dict[str, str]:
-    """Write the operator on what its operand is of a vector that is not 0; as it stands where that is on another line."""
+    """Write the operator on an operand made of a vector that is not 0; as it stands where that is on another line."""
     place, given = operator.expression, operator.arguments_of(made_by)
     is_inside = any(node is made_by for node in ast.walk(place.node))
     if not (given and is_inside):

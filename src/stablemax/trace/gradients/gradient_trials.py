@@ -14,12 +14,12 @@ from stablemax.numerics.formats import Array, Format
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import NO_VALUE, is_ball
 from stablemax.trace.exact_truth import truth_of
-from stablemax.trace.observation import BACKWARD, FORWARD, Kind
-from stablemax.trace.reading import Reading
-from stablemax.trace.rewritten_source import Edit, Rewriting, expression_of, functions_of, running
 from stablemax.trace.gradients.derivatives import Derivative, Slope
 from stablemax.trace.gradients.gradient_cures import Operator, candidates
 from stablemax.trace.gradients.singular_points import POINTS, SingularPoint, stem_of
+from stablemax.trace.observation import BACKWARD, FORWARD, Kind
+from stablemax.trace.reading import Reading
+from stablemax.trace.rewritten_source import Edit, Rewriting, expression_of, functions_of, running
 from stablemax.trace.traced_code import python_function
 from stablemax.truth.measure import ExactResult
 
@@ -89,7 +89,9 @@ class BadGradient:
         """The forward steps that gave 0: behind another fault they break nothing yet."""
         known = {name for point in POINTS for name in point.nodes}
         return [
-            s for s in self.expected.run.steps if s.site.phase == FORWARD and s.name in known and s.smallest <= 0 <= s.largest
+            s
+            for s in self.expected.run.steps
+            if s.site.phase == FORWARD and s.name in known and s.smallest <= 0 <= s.largest
         ]
 
 
@@ -193,7 +195,7 @@ class Trials:
             varied = (
                 a if a.dtype.kind in "biu" else fmt.cast(a.astype(np.float64) * factor + term) for a in given.arguments
             )
-            code: Differentiable = replace(self.case.code, given=replace(given, arguments=tuple(varied)))
+            code = self.case.code.on(replace(given, arguments=tuple(varied)))
             try:
                 before = code.rerun().forward
             except StablemaxError:

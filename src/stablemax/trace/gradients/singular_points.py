@@ -13,7 +13,7 @@ class SingularPoint:
     Its code is written with ``{x}`` and ``{y}``, the first two operands; ``{op}``, the operator as it stands with
     `safe` in place of the operand that is to blame where `regular` does not hold; ``{call}``, as it stands;
     ``{detached}``, the operator on that operand detached; ``{inner}``, what made the operand was given; ``{dim}``, its
-    axis; ``{of_regular}``, the operator on a norm of what is 1 where all is 0, and ``{of_regular_rows}``, where a row is.
+    axis; ``{of_regular}``, the operator on a norm of what is 1 where all is 0; ``{of_regular_rows}``, where a row is.
     ``{where}``, ``{size}`` and the like are words of the library.
     """
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import flint
 import jax
@@ -27,12 +27,12 @@ from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all
 from stablemax.trace.exact_cells import cells_of, format_or_none, nearest
 from stablemax.trace.jax.equation import Number, is_float
-from stablemax.trace.jax.jax_lines import JAX, Lines
 from stablemax.trace.jax.jax_gradients import DIALECT, Kept
+from stablemax.trace.jax.jax_lines import JAX, Lines
 from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
 from stablemax.trace.jax.jaxpr_walk import Step, Walk, needed_for
 from stablemax.trace.line_values import LineValues
-from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.run import FIRST_BITS, Fix, Given, Inputs, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, tell
 from stablemax.trace.traced_code import boundary, code_of, python_function
 
@@ -234,6 +234,10 @@ class JaxCode(Subject):
         from stablemax.trace.gradients.gradient_cause import with_cause
 
         return with_cause(self, trace, expected)
+
+    def on(self, given: Inputs) -> Self:
+        """Return the same code on another input."""
+        return replace(self, given=given)
 
     def rerun(self) -> Run:
         """Run the code as it now is, compiled where it compiles itself: its gradient, and its output."""

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import flint
 import numpy as np
@@ -24,10 +24,10 @@ from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.line_values import LineValues
-from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.run import FIRST_BITS, Fix, Given, Inputs, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, name_of, tell
-from stablemax.trace.torch.gradient_flow import DIALECT, zero_before
 from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
+from stablemax.trace.torch.gradient_flow import DIALECT, zero_before
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import TORCH, Locator
 from stablemax.trace.traced_code import boundary, code_of
@@ -272,6 +272,10 @@ class TorchCode(Subject):
         return with_cause(self, trace, expected)
 
     dialect = DIALECT
+
+    def on(self, given: Inputs) -> Self:
+        """Return the same code on another input."""
+        return replace(self, given=given)
 
     def rerun(self) -> Run:
         """Run the code as it now is."""
