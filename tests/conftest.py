@@ -47,7 +47,8 @@ OF_NO_PROCESS = {
     "test_remedy.py",
     "test_source.py",
     "test_twelve_failures.py",
-    *(f"cli/test_{name}.py" for name in ("check", "trace", "check_of_any_function", "trace_of_any_function")),
+    *(f"cli/test_{name}.py" for name in ("check", "trace", "trace_of_jax_code")),
+    *(f"cli/test_{name}_of_any_function.py" for name in ("check", "trace")),
 }
 OF_PROOFS = {"truth", "operations", "hazards"}
 

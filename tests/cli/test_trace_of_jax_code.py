@@ -22,11 +22,6 @@ CODE = """
         return e / e.sum(axis=1, keepdims=True)
 
 
-    def wrong_softmax(x):
-        e = jnp.exp(x - x.max(axis=1, keepdims=True))
-        return e / e.sum(axis=0, keepdims=True)
-
-
     @jax.jit
     def weighted(x, w):
         p = jax.nn.sigmoid(x)
@@ -60,15 +55,8 @@ def test_a_trace_names_the_line_and_what_to_write_instead() -> None:
     assert "Run on this input in float32, it holds" in " ".join(done.out.split())
 
 
-@pytest.mark.slow
-def test_a_trace_of_a_wrong_formula_names_the_mistake_and_its_line() -> None:
-    done = run("trace", "my_jax.py:wrong_softmax", "--hazard", "gentle")
-    assert "Line 13: its sum runs over axis 0, the rows, instead of the classes" in " ".join(done.out.split())
-
-
-@pytest.mark.slow
 def test_a_check_names_the_line() -> None:
-    done = run("check", "my_jax.py:softmax", "--format", "float32")
+    done = run("check", "my_jax.py:softmax", "--format", "float32", "--only", "large-logits", "--no-search")
     assert "Line 7: exp overflows" in " ".join(done.out.split())
     assert "no line is named" not in done.err
 
@@ -76,10 +64,10 @@ def test_a_check_names_the_line() -> None:
 def test_any_function_is_traced_on_its_arguments_and_through_its_gradient() -> None:
     forward = run("trace", "my_jax.py:weighted", "--arg", "x=linspace(-5, 30, 4)", "--arg", "w=1.0")
     assert forward.code == 1
-    assert "Line 19: subtract cancels" in forward.out
+    assert "Line 14: subtract cancels" in forward.out
     backward = run("trace", "my_jax.py:root", "--arg", "x=linspace(0, 4, 3)", "--backward")
     assert backward.code == 1
-    assert "Line 24, backward: divide 0.5 / 0 is infinite" in backward.out
+    assert "Line 19, backward: divide 0.5 / 0 is infinite" in backward.out
 
 
 def test_code_that_needs_a_number_in_python_is_refused_with_a_way_out() -> None:

@@ -15,8 +15,8 @@ import torch.nn.functional as F  # noqa: E402, N812
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format  # noqa: E402
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
+from stablemax.trace.gradients.derivatives import Derivative, slope_at  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
-from stablemax.trace.torch.derivatives import Derivative, slope_at  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode  # noqa: E402
 
 Function = Callable[..., Any]

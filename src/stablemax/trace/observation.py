@@ -86,6 +86,8 @@ class Site:
     node: str = ""
     #: Tells apart two calls on one line.
     instruction: int = 0
+    #: The qualified name of the function that the instruction is of; empty where it is not known.
+    function: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,7 +148,7 @@ class Rewriting:
 def expression_of(site: Site, codes: Sequence[CodeType]) -> Expression | None:
     """Find the source of the operation that was called at a site; None where Python does not know it."""
     for code in codes:
-        if code.co_filename != site.file:
+        if code.co_filename != site.file or site.function not in ("", code.co_qualname):
             continue
         line, end_line, start, end = next(
             itertools.islice(code.co_positions(), site.instruction // 2, None), (None,) * 4

@@ -46,7 +46,13 @@ def _by_torch(call: str, names: Sequence[str]) -> list[str]:
 
 
 def _by_jax(call: str, names: Sequence[str]) -> list[str]:
-    return [f"output = jax.grad(lambda {names[0]}: jnp.sum({call}))({names[0]})"]
+    if len(names) == 1:
+        return [f"output = jax.grad(lambda {names[0]}: jnp.sum({call}))({names[0]})"]
+    inputs, places = ", ".join(names), tuple(range(len(names)))
+    return [
+        f"gradients = jax.grad(lambda {inputs}: jnp.sum({call}), argnums={places})({inputs})",
+        "output = jnp.concatenate([gradient.ravel() for gradient in gradients])",
+    ]
 
 
 _NUMPY = _Library(

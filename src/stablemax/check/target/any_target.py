@@ -131,12 +131,11 @@ class AnyTarget:
 
             device, code = self._target.device or "cpu", self._function
             refuse_untraceable(fmt, device, (code,), {"target": self._target.name})
-            floats = sum(a.dtype.kind not in "biu" for a in given.arguments)
-            return TorchCode(given, fmt, function, code, device, self._target.backward, leaves=floats)
+            return TorchCode(given, fmt, function, code, device, self._target.backward, leaves=_floats(given))
         from stablemax.trace.jax.jax_trace import JaxCode
 
         target = self._target
-        return JaxCode(given, fmt, function, self._function, target.device, target.backward)
+        return JaxCode(given, fmt, function, self._function, target.device, target.backward, leaves=_floats(given))
 
     @functools.cached_property
     def _traced_code(self) -> TracedCode:
@@ -164,6 +163,11 @@ class AnyTarget:
                 raise StablemaxError(f"the traced function {error}", f"its items: {listed(error.names)}") from None
 
         return called
+
+
+def _floats(given: GivenArguments) -> int:
+    """Return how many of the arguments are arrays of floats: a gradient is taken by each of them."""
+    return sum(a.dtype.kind not in "biu" for a in given.arguments)
 
 
 def _words(passed: Sequence[FurtherArgument]) -> str:

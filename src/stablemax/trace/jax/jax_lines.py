@@ -76,7 +76,7 @@ class Lines:
         if frame is None:
             return Site(phase=phase)
         code, instruction = frame
-        site = Site(code.co_filename, line_of(code, instruction), phase, instruction=instruction)
+        site = Site(code.co_filename, line_of(code, instruction), phase, "", instruction, code.co_qualname)
         if traced:
             self._codes[site] = code
         return site

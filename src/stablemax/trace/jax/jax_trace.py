@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import flint
 import jax
@@ -27,13 +27,20 @@ from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all
 from stablemax.trace.exact_cells import cells_of, format_or_none, nearest
 from stablemax.trace.jax.equation import Number, is_float
+from stablemax.trace.jax.jax_gradients import DIALECT, Kept
 from stablemax.trace.jax.jax_lines import JAX, Lines
 from stablemax.trace.jax.jaxpr_shadow import Correcting, Shadowing
 from stablemax.trace.jax.jaxpr_walk import Step, Walk, needed_for
 from stablemax.trace.line_values import LineValues
-from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.run import FIRST_BITS, Fix, Given, Inputs, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, tell
 from stablemax.trace.traced_code import boundary, code_of, python_function
+
+if TYPE_CHECKING:
+    from stablemax.trace.gradients.differentiable import ZeroHandedBack
+    from stablemax.trace.gradients.singular_points import SingularPoint
+    from stablemax.trace.observation import Observation
+    from stablemax.trace.own_truth import OwnTruth
 
 ARRAYS = JaxArrays()
 _NEEDS_NUMBERS = (
@@ -119,6 +126,8 @@ class JaxCode(Subject):
     backward: bool = False
     #: `second` is the upstream gradient of that, and not for the function.
     upstream: bool = False
+    #: So many of the arrays, the first ones, get a gradient: that of several is one row of all their numbers.
+    leaves: int = 1
 
     backend = "jax"
     records_flow = True
@@ -214,6 +223,60 @@ class JaxCode(Subject):
         others = (f for f in values if isinstance(f, FunctionType) or hasattr(f, "__wrapped__"))
         return [self.code, self.function, *others]
 
+    # --- gradients ------------------------------------------------------------------------------
+
+    dialect = DIALECT
+
+    def explained(self, trace: Trace, expected: OwnTruth) -> Trace:
+        """Name the cause of a gradient that is infinite or NaN, with a cure that was run."""
+        if not self.backward or self.upstream or expected.run.is_sampled:
+            return trace
+        from stablemax.trace.gradients.gradient_cause import with_cause
+
+        return with_cause(self, trace, expected)
+
+    def on(self, given: Inputs) -> Self:
+        """Return the same code on another input."""
+        return replace(self, given=given)
+
+    def rerun(self) -> Run:
+        """Run the code as it now is, compiled where it compiles itself: its gradient, and its output."""
+        with self._forgetful(), self._settings():
+            gradient, output = boundary(lambda: self._called(*self._arrays()))
+            return self.given.as_rows(Run(_values(gradient), forward=_values(output)))
+
+    def exact_losses(self) -> Array | None:
+        """Return the exact results of the forward pass."""
+        return self.followed().forward
+
+    def nudged_losses(self, nudges: Mapping[int, Any], bits: int) -> Array | None:
+        """Return exact cells of the forward code's results where numbers of the input are more; None where unknown."""
+        lines = Lines(code_of(self.code, alone=(JAX,)))
+        step = Shadowing(lines, watch=False)
+        with flint.ctx.workprec(bits):
+            numbers = _nudged(self._forward._numbers(), nudges)
+            result = self._forward._walked(step, lines, numbers)[0]
+        is_unknown = step.not_followed or step.in_float64 or result.cells is None
+        return None if is_unknown else result.cells
+
+    @functools.cached_property
+    def _forward(self) -> JaxCode:
+        return replace(self, backward=False)
+
+    def own_rules(self) -> frozenset[str]:
+        """Name the functions of the traced code whose derivative is written by hand."""
+        names = code_of(self.code, alone=(JAX,)).namespaces
+        rules = (jax.custom_jvp, jax.custom_vjp)
+        return frozenset(name for of_module in names for name, f in list(of_module.items()) if isinstance(f, rules))
+
+    def zero_before(self, step: Observation, point: SingularPoint) -> ZeroHandedBack | None:  # noqa: ARG002 - the step tells
+        """Return what handed back a gradient of 0 to the expression of a step."""
+        lines, kept = Lines(code_of(self.code, alone=(JAX,)), self._of_gradient), Kept()
+        self._walked(kept, lines)
+        return kept.origin_of_zero(step.site, lines)
+
+    # --- runs -----------------------------------------------------------------------------------
+
     def followed(self, *, bits: int = FIRST_BITS, **changes: Any) -> Run:
         """Evaluate the jaxpr and follow each equation; the changes are fields of `Shadowing`."""
         lines = Lines(code_of(self.code, alone=(JAX,)), self._of_gradient)
@@ -270,13 +333,17 @@ class JaxCode(Subject):
         first = Number(arrays[0], self.given.cells_of_first(), self.given.first_is_exact)
         return [first if is_float(arrays[0]) else Number(arrays[0]), *(_shadowed(a) for a in arrays[1:])]
 
-    def _called(self, x: Any, *others: Any) -> tuple[Any, ...]:
+    def _called(self, *arrays: Any) -> tuple[Any, ...]:
         """Call the function; return its result, or the gradient of that, and that."""
         if not self.backward:
-            return (_array(self.function(x, *others)),)
+            return (_array(self.function(*arrays)),)
+        leaves, others = arrays[: self.leaves], arrays[self.leaves :]
         rest: Sequence[Any] = () if self.upstream else others
-        out, pull_back = jax.vjp(lambda a: _array(self.function(a, *rest)), x)
-        return pull_back(others[0] if self.upstream else jnp.ones_like(out))[0], out
+        out, pull_back = jax.vjp(lambda *given: _array(self.function(*given, *rest)), *leaves)
+        gradients = pull_back(others[0] if self.upstream else jnp.ones_like(out))
+        if len(gradients) == 1:
+            return gradients[0], out
+        return jnp.concatenate([gradient.reshape(-1) for gradient in gradients]), out
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
@@ -298,6 +365,21 @@ class JaxCode(Subject):
                     words = f"{words.partition(': ')[0]}: it needs a number in Python, and JAX's equations have none"
                     hint = "write it so that jax.jit takes it: jnp.where or jax.lax.cond for if, jnp for np"
                 raise StablemaxError(words, hint) from error
+
+
+def _nudged(numbers: Sequence[Number], nudges: Mapping[int, Any]) -> list[Number]:
+    """Make exact cells of arrays, counted through all of them, more by some cells."""
+    out: list[Number] = []
+    first = 0
+    for number in numbers:
+        own = {n - first: by for n, by in nudges.items() if first <= n < first + number.array.size}
+        first += number.array.size
+        cells = number.exact.flatten() if own else None
+        for place, by in own.items():
+            assert cells is not None, "cells are nudged"
+            cells[place] = cells[place] + by
+        out.append(number if cells is None else Number(number.value, cells.reshape(number.array.shape), is_exact=False))
+    return out
 
 
 def _place(key: Hashable) -> int:

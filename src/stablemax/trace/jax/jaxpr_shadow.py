@@ -29,6 +29,7 @@ from stablemax.trace.jax.exact_primitives import (
 )
 from stablemax.trace.jax.jax_lines import Lines
 from stablemax.trace.jax.movements import MOVED, MOVED_TOGETHER
+from stablemax.trace.jax.plain_arithmetic import computed_alike
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
@@ -229,13 +230,27 @@ class Correcting:
 
 
 def outputs_of(equation: Equation, inputs: Sequence[Number]) -> list[Any]:
-    """Run an equation: what only moves numbers moves them in NumPy, which need not compile it first."""
+    """Run an equation: what moves numbers, or rounds them correctly, is left to NumPy, which compiles nothing first."""
     move = MOVED.get(equation.name)
-    if move is not None and equation.gives_floats:
-        # Parameters of another version of JAX, which the function here lacks, are left to the primitive.
-        with contextlib.suppress(TypeError):
-            return _as_list(move(*(n.array for n in inputs), **equation.params))
+    if not any(_is_key(n.value) for n in inputs):
+        if move is not None:
+            # Parameters of another version of JAX, which the function here lacks, are left to the primitive.
+            with contextlib.suppress(TypeError):
+                return _as_list(move(*(n.array for n in inputs), **equation.params))
+        elif not any(_is_elsewhere(n.value) for n in inputs):
+            alike = computed_alike(equation.name, equation.params, [n.array for n in inputs])
+            if alike is not None:
+                return [alike]
     return equation.bound([n.value for n in inputs])
+
+
+def _is_key(value: Any) -> bool:
+    return bool(jnp.issubdtype(value.dtype, jax.dtypes.extended))
+
+
+def _is_elsewhere(value: Any) -> bool:
+    """Tell whether an array lies on no processor of IEEE 754: accelerators may divide less exactly."""
+    return isinstance(value, jax.Array) and any(d.platform != "cpu" for d in value.devices())
 
 
 def computed(

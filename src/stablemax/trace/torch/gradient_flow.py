@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stablemax.trace.torch.singular_points import ZEROS
+from stablemax.trace.gradients.differentiable import Dialect, ZeroHandedBack
+from stablemax.trace.gradients.singular_points import stem_of
 
 if TYPE_CHECKING:
     from stablemax.trace.torch.torch_trace import TorchCode
+
+DIALECT = Dialect(
+    modules={"torch": ("torch", "import torch")},
+    words={
+        "where": "{torch}.where",
+        "inf": "{torch}.inf",
+        "size": "{x}.abs()",
+        "detach": "{x}.detach()",
+        "keepdim": "keepdim",
+        "log_sigmoid": "{torch}.nn.functional.logsigmoid",
+        "log_softmax": "{torch}.nn.functional.log_softmax",
+    },
+    hiding=frozenset((
+        "detach", "detach_", "no_grad", "inference_mode", "set_grad_enabled", "data", "apply", "register_hook",
+    )),
+)  # fmt: skip
+
+ZEROS = {
+    "Where": ("untaken-branch", "torch.where hands back 0 for the branch that it does not take"),
+    "MaskedFill": ("masked-out", "masked_fill hands back 0 for what it overwrites"),
+    "MaskedSelect": ("masked-out", "masked_select hands back 0 for what it leaves out"),
+    "Index": ("masked-out", "the index hands back 0 for what it leaves out"),
+    "Gather": ("masked-out", "gather hands back 0 for what it leaves out"),
+    "Clamp": ("masked-out", "clamp hands back 0 for what it cuts off"),
+    "ClampMin": ("masked-out", "clamp hands back 0 for what it cuts off"),
+    "ClampMax": ("masked-out", "clamp hands back 0 for what it cuts off"),
+    "Maximum": ("masked-out", "maximum hands back 0 to the smaller number"),
+    "Minimum": ("masked-out", "minimum hands back 0 to the larger number"),
+    "Relu": ("masked-out", "relu hands back 0 for what it cuts off"),
+    "NanToNum": ("masked-out", "nan_to_num hands back 0 for what it replaces"),
+    "Mul": ("zero-times-infinity", "the product with 0 hands back 0"),
+}
+"""Autograd's nodes that hand back a gradient of 0: the id of the pattern, and what they do."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +60,10 @@ class _Passed:
         return stem_of(self.node.name())
 
 
-def stem_of(node: str) -> str:
-    """Return the name of a node without its number.
+def zero_before(code: TorchCode, stems: tuple[str, ...]) -> ZeroHandedBack | None:
+    """Return what handed back a gradient of 0, to a node of some names that made inf or NaN of it.
 
-    >>> stem_of("SqrtBackward0"), stem_of("NormBackward2")
-    ('Sqrt', 'Norm')
-    """
-    return re.sub(r"Backward\d*$", "", node)
-
-
-def zero_before(code: TorchCode, stems: tuple[str, ...]) -> str:
-    """Return the node that handed back a gradient of 0, to a node of some names that made inf or NaN of it.
-
-    Empty where that got another number than 0, where it is not known, and where several such nodes got it from nodes
+    None where that got another number than 0, where it is not known, and where several such nodes got it from nodes
     of different names.
     """
     passed = _run(code)
@@ -47,7 +71,8 @@ def zero_before(code: TorchCode, stems: tuple[str, ...]) -> str:
     for breaking in (p for p in passed if p.name in stems and _breaks(p)):
         place = _place(breaking)
         origins.add("" if place is None else _origin(passed, breaking, place))
-    return origins.pop() if len(origins) == 1 else ""
+    known = ZEROS.get(origins.pop()) if len(origins) == 1 else None
+    return None if known is None else ZeroHandedBack(*known)
 
 
 def _run(code: TorchCode) -> list[_Passed]:

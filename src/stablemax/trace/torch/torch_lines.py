@@ -68,7 +68,8 @@ class Locator:
     def _of_frame(self, frame: FrameType | None, phase: str) -> Site:
         if frame is None:
             return Site()
-        return Site(frame.f_code.co_filename, frame.f_lineno, phase, instruction=frame.f_lasti)
+        code = frame.f_code
+        return Site(code.co_filename, frame.f_lineno, phase, "", frame.f_lasti, code.co_qualname)
 
     def _of_node(self, node: Any) -> Site:
         # Between two nodes the engine adds up gradients; a leaf's own node has no forward operator.
@@ -78,7 +79,7 @@ class Locator:
         # A view that is written to gets one more node, after its operator's own.
         position = bisect.bisect_right(known, node._sequence_nr()) - 1
         source = self._forward[known[position]] if position >= 0 else Site()
-        self._last = Site(source.file, source.line, BACKWARD, node.name(), source.instruction)
+        self._last = Site(source.file, source.line, BACKWARD, node.name(), source.instruction, source.function)
         return self._last
 
     def _walk(self, frame: FrameType | None) -> tuple[FrameType | None, FrameType | None, bool]:

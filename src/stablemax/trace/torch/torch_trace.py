@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import flint
 import numpy as np
@@ -24,14 +24,18 @@ from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
 from stablemax.trace.line_values import LineValues
-from stablemax.trace.run import FIRST_BITS, Fix, Given, Run, Subject, decided, raised, with_exact_branches
+from stablemax.trace.run import FIRST_BITS, Fix, Given, Inputs, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, name_of, tell
 from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
+from stablemax.trace.torch.gradient_flow import DIALECT, zero_before
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import TORCH, Locator
 from stablemax.trace.traced_code import boundary, code_of
 
 if TYPE_CHECKING:
+    from stablemax.trace.gradients.differentiable import ZeroHandedBack
+    from stablemax.trace.gradients.singular_points import SingularPoint
+    from stablemax.trace.observation import Observation
     from stablemax.trace.own_truth import OwnTruth
 
 _FORMATS = ("float16", "bfloat16", "float32", "float64")
@@ -263,9 +267,40 @@ class TorchCode(Subject):
         """Name the cause of a gradient that is infinite or NaN, with a cure that was run."""
         if not self.backward or self.upstream or expected.run.is_sampled:
             return trace
-        from stablemax.trace.torch.gradient_cause import with_cause
+        from stablemax.trace.gradients.gradient_cause import with_cause
 
         return with_cause(self, trace, expected)
+
+    dialect = DIALECT
+
+    def on(self, given: Inputs) -> Self:
+        """Return the same code on another input."""
+        return replace(self, given=given)
+
+    def rerun(self) -> Run:
+        """Run the code as it now is."""
+        return self.plain()
+
+    def exact_losses(self) -> Array | None:
+        """Return the exact results of the forward pass."""
+        return self.followed()[0].forward
+
+    def nudged_losses(self, nudges: Mapping[int, Any], bits: int) -> Array | None:
+        """Return exact cells of the forward code's results where numbers of the input are more; None where unknown."""
+        nudged = replace(self, backward=False, nudges=nudges)
+        try:
+            run, watch = nudged.followed(bits=bits, measures=False)
+        except StablemaxError:
+            return None
+        return None if run.not_followed or watch.in_float64 else run.exact
+
+    def own_rules(self) -> frozenset[str]:
+        """Return no name: an autograd Function is called by ``apply``, which hides a derivative anyhow."""
+        return frozenset()
+
+    def zero_before(self, step: Observation, point: SingularPoint) -> ZeroHandedBack | None:  # noqa: ARG002 - the node tells
+        """Return what handed back a gradient of 0 to a node of a point."""
+        return zero_before(self, point.nodes)
 
     def _call(self, tensors: Sequence[torch.Tensor]) -> tuple[Any, Any]:
         """Call the function; return its result, or the gradient that autograd takes of that, and that."""

@@ -11,31 +11,25 @@ import numpy as np
 from stablemax.numerics.formats import Array, Format
 from stablemax.results import Blame, Outcome, Trace
 from stablemax.text.words import counted, listed
+from stablemax.trace.gradients.derivatives import Derivative, Slope, slope_at
+from stablemax.trace.gradients.gradient_trials import BREAKS, BadGradient, Cured, Trials
 from stablemax.trace.observation import Record
 from stablemax.trace.operation_words import event_words, line_words
-from stablemax.trace.torch.derivatives import Derivative, Slope, slope_at
-from stablemax.trace.torch.gradient_flow import zero_before
-from stablemax.trace.torch.gradient_trials import BREAKS, BadGradient, Cured, Trials
-from stablemax.trace.torch.singular_points import ZEROS
 from stablemax.trace.traced_code import display_name
 
 if TYPE_CHECKING:
+    from stablemax.trace.gradients.differentiable import Differentiable
     from stablemax.trace.observation import Event, Observation
     from stablemax.trace.own_truth import OwnTruth
-    from stablemax.trace.torch.torch_trace import TorchCode
 
 _MOST_NUMBERS = 8
 """Of more bad numbers than this, the first are looked at."""
 _MOST_CELLS = 200_000
 """Cells of all operations: of so many, one number of the gradient is looked at, of fewer more."""
-_HIDING = frozenset((
-    "detach", "detach_", "no_grad", "inference_mode", "set_grad_enabled", "data", "apply", "register_hook",
-))  # fmt: skip
-"""Names that keep something from autograd, or give it other derivatives."""
 _SAME = 1e-6
 
 
-def with_cause(code: TorchCode, trace: Trace, expected: OwnTruth) -> Trace:
+def with_cause(code: Differentiable, trace: Trace, expected: OwnTruth) -> Trace:
     """Say of a gradient that is infinite or NaN which operator's backward pass makes it, why, and what to write."""
     run = expected.run
     gradient = run.value.astype(np.float64).ravel()
@@ -55,15 +49,16 @@ def with_cause(code: TorchCode, trace: Trace, expected: OwnTruth) -> Trace:
     if cured is not None:
         told = _told(case, cured.step, cured)
         return replace(told, instead=cured.rewriting.source(), instead_why=_why(case, cured))
-    has_value = slopes[case.first].kind is Derivative.FINITE
+    has_value = slopes[case.first].kind is not Derivative.NO_VALUE
     return _told(case, case.blamed, None) if has_value or trace.blame is None else trace
 
 
-def _hidden_from_autograd(code: TorchCode, expected: OwnTruth, gradient: Array) -> str:
+def _hidden_from_autograd(code: Differentiable, expected: OwnTruth, gradient: Array) -> str:
     """Say why the derivative of the forward code may not be what autograd is to give; empty where nothing says so."""
     names = {name for function in expected.run.functions for name in function.co_names}
-    if names & _HIDING:
-        return f"the code has {listed(sorted(names & _HIDING))}, and its gradient need not be the derivative"
+    hiding = names & (code.dialect.hiding | code.own_rules())
+    if hiding:
+        return f"the code has {listed(sorted(hiding))}, and its gradient need not be the derivative"
     exact = expected.run.exact
     good = np.flatnonzero(np.isfinite(gradient))
     if good.size and exact is not None:
@@ -146,10 +141,10 @@ def _deed(case: BadGradient, step: Observation) -> str:
 
 def _reason(case: BadGradient, cured: Cured) -> tuple[str, str]:
     """Say why the operator's backward pass gives no number; return that, and the id of the pattern."""
-    pattern, hands_back = ZEROS.get(zero_before(case.code, cured.point.nodes), ("", ""))
-    if not pattern:
+    zero = case.code.zero_before(cured.step, cured.point)
+    if zero is None:
         return f"; {cured.point.says}", cured.point.id
-    return f"; {cured.point.says}, and {hands_back}: 0 times infinity is NaN", pattern
+    return f"; {cured.point.says}, and {zero.says}: 0 times infinity is NaN", zero.pattern
 
 
 def _why(case: BadGradient, cured: Cured) -> str:

@@ -14,21 +14,20 @@ from stablemax.numerics.formats import Array, Format
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import NO_VALUE, is_ball
 from stablemax.trace.exact_truth import truth_of
-from stablemax.trace.observation import Kind
+from stablemax.trace.gradients.derivatives import Derivative, Slope
+from stablemax.trace.gradients.gradient_cures import Operator, candidates
+from stablemax.trace.gradients.singular_points import POINTS, SingularPoint, stem_of
+from stablemax.trace.observation import BACKWARD, FORWARD, Kind
 from stablemax.trace.reading import Reading
 from stablemax.trace.rewritten_source import Edit, Rewriting, expression_of, functions_of, running
-from stablemax.trace.torch.derivatives import Derivative, Slope
-from stablemax.trace.torch.gradient_cures import Operator, candidates
-from stablemax.trace.torch.gradient_flow import stem_of
-from stablemax.trace.torch.singular_points import POINTS, SingularPoint
 from stablemax.trace.traced_code import python_function
 from stablemax.truth.measure import ExactResult
 
 if TYPE_CHECKING:
     from stablemax.results import Trace
+    from stablemax.trace.gradients.differentiable import Differentiable
     from stablemax.trace.observation import Observation
     from stablemax.trace.own_truth import OwnTruth
-    from stablemax.trace.torch.torch_trace import TorchCode
 
 _MOST_STEPS = 6
 _SAME_RESULT_U = 8
@@ -42,7 +41,7 @@ BREAKS = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID)
 class BadGradient:
     """A gradient with numbers that are infinite or NaN, and what is right for these."""
 
-    code: TorchCode
+    code: Differentiable
     trace: Trace
     expected: OwnTruth
     gradient: Array
@@ -75,7 +74,7 @@ class BadGradient:
         step = None if blame is None else next((s for s in self.expected.run.steps if s.index == blame.operation), None)
         if step is None or step in self.broken:
             return step
-        return next((s for s in self.broken if s.site.node), step)
+        return next((s for s in self.broken if s.site.phase == BACKWARD), step)
 
     @property
     def steps(self) -> Sequence[Observation]:
@@ -90,7 +89,9 @@ class BadGradient:
         """The forward steps that gave 0: behind another fault they break nothing yet."""
         known = {name for point in POINTS for name in point.nodes}
         return [
-            s for s in self.expected.run.steps if not s.site.node and s.name in known and s.smallest <= 0 <= s.largest
+            s
+            for s in self.expected.run.steps
+            if s.site.phase == FORWARD and s.name in known and s.smallest <= 0 <= s.largest
         ]
 
 
@@ -159,15 +160,15 @@ class Trials:
         if expression is None:
             return
         owner = next((f for f in self.functions if f.__code__ is expression.code), self.functions[0])
-        operator = Operator(expression, owner.__globals__)
-        names = {stem_of(step.site.node), step.name, step.label.removeprefix("aten."), operator.sign}
+        operator = Operator(expression, owner.__globals__, self.case.code.dialect)
+        names = {stem_of(step.site.node), step.name, step.label.removeprefix("aten."), operator.sign, operator.called}
         for point in POINTS:
             for edit in candidates(operator, point) if names & set(point.nodes) else ():
                 yield edit, point
 
     @functools.cached_property
     def _before(self) -> Array | None:
-        return self.case.code.plain().forward
+        return self.case.code.rerun().forward
 
     @property
     def _was_finite(self) -> bool:
@@ -180,7 +181,7 @@ class Trials:
             if not is_running:
                 return None
             try:
-                after = self.case.code.plain()
+                after = self.case.code.rerun()
             except StablemaxError:
                 return None
         gradient = after.value.astype(np.float64).ravel()
@@ -194,19 +195,19 @@ class Trials:
             varied = (
                 a if a.dtype.kind in "biu" else fmt.cast(a.astype(np.float64) * factor + term) for a in given.arguments
             )
-            code = replace(self.case.code, given=replace(given, arguments=tuple(varied)))
+            code = self.case.code.on(replace(given, arguments=tuple(varied)))
             try:
-                before = code.plain().forward
+                before = code.rerun().forward
             except StablemaxError:
                 continue
             with running(rewriting, self.functions):
                 try:
-                    after = code.plain().forward
+                    after = code.rerun().forward
                 except StablemaxError:
                     return False
             # What was no number there must be right, too, not only finite: an infinity is not to be hidden.
             is_whole = before is not None and bool(np.isfinite(before).all())
-            exact = before if is_whole else code.followed()[0].forward
+            exact = before if is_whole else code.exact_losses()
             if not _is_same_result(before, after, exact, fmt):
                 return False
         return True

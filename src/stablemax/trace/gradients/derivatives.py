@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import flint
 
 from stablemax.numerics.formats import Format
-from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import Special, as_cell
 
 if TYPE_CHECKING:
-    from stablemax.trace.torch.torch_trace import TorchCode
+    from stablemax.trace.gradients.differentiable import Differentiable
 
 _SPARE = 40
 """Bits between the steps that are taken and the smallest number of a format."""
@@ -47,7 +46,7 @@ class Slope:
         return low <= gradient <= high
 
 
-def slope_at(code: TorchCode, number: int, fmt: Format) -> Slope:
+def slope_at(code: Differentiable, number: int, fmt: Format) -> Slope:
     """Take the difference quotients at a number of the input, by steps far below the smallest number of a format.
 
     Steps of two sizes tell a derivative from a quotient that grows without a bound. Comparisons keep the answers that
@@ -78,7 +77,7 @@ def _slope_of(sides: Sequence[Any]) -> Slope:
 _GROWS, _VARIES = "grows", "varies"
 
 
-def _one_sided(code: TorchCode, number: int, sign: int, depth: int, here: Any) -> Any:
+def _one_sided(code: Differentiable, number: int, sign: int, depth: int, here: Any) -> Any:
     """Return the derivative on one side; None where the function has no value there."""
     quotients = []
     for times in (1, 2):
@@ -102,16 +101,7 @@ def _is_same(a: Any, b: Any) -> bool:
     return bool(abs(a - b) <= _SAME * abs(b)) or bool(a == b)
 
 
-def _sum_at(code: TorchCode, nudges: dict[int, Any], bits: int) -> Any:
+def _sum_at(code: Differentiable, nudges: dict[int, Any], bits: int) -> Any:
     """Return the exact sum of the results of the forward code; None where they are not known."""
-    nudged = replace(code, backward=False, nudges=nudges)
-    try:
-        run, watch = nudged.followed(bits=bits, measures=False)
-    except StablemaxError:
-        return None
-    if run.exact is None or run.not_followed or watch.in_float64:
-        return None
-    total = as_cell(0)
-    for cell in run.exact.ravel().tolist():
-        total = total + cell
-    return total
+    cells = code.nudged_losses(nudges, bits)
+    return None if cells is None else sum(cells.ravel().tolist(), as_cell(0))

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
+import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from stablemax.trace.gradients.differentiable import Dialect
+from stablemax.trace.gradients.singular_points import SingularPoint
 from stablemax.trace.rewritten_source import Edit, Expression
-from stablemax.trace.torch.singular_points import SingularPoint
 
 _SIGNS: Mapping[type[ast.operator], str] = {ast.Div: "Div", ast.Pow: "Pow", ast.Mult: "Mul"}
 
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator of PyTorch as the traced code calls it."""
+    """An operator of a library as the traced code calls it."""
 
     expression: Expression
     #: The globals of its function.
     names: Mapping[str, Any]
+    dialect: Dialect
 
     @property
     def operands(self) -> list[ast.expr]:
@@ -53,9 +55,27 @@ class Operator:
         return isinstance(node, ast.Name) and isinstance(self.names.get(node.id), types.ModuleType)
 
     @property
-    def torch(self) -> str:
-        """What the traced code calls PyTorch."""
-        return next((name for name, value in self.names.items() if value is torch), "")
+    def called(self) -> str:
+        """The function that it is a call of; empty for an operator."""
+        return called(self.expression.node)
+
+    @functools.cached_property
+    def modules(self) -> Mapping[str, str]:
+        """What the traced code calls the modules of its library; only those that it has a name for."""
+        modules = {slot: sys.modules.get(module) for slot, (module, _) in self.dialect.modules.items()}
+        names = {
+            slot: next((name for name, value in self.names.items() if value is module), "")
+            for slot, module in modules.items()
+        }
+        return {slot: name for slot, name in names.items() if name}
+
+    def imports(self, text: str) -> list[str]:
+        """Return the lines that import what a text calls and the traced code has no name for."""
+        return [
+            line
+            for slot, (_, line) in self.dialect.modules.items()
+            if slot not in self.modules and re.search(rf"\b{slot}\.", text)
+        ]
 
     @property
     def dim(self) -> str:
@@ -74,32 +94,56 @@ def candidates(operator: Operator, point: SingularPoint) -> Iterator[Edit]:
         return
     blamed = operands[point.operand]
     made_by = _resolved(blamed, place)
-    if point.operand_calls and _called(made_by) not in point.operand_calls:
+    if point.operand_calls and called(made_by) not in point.operand_calls:
         return
     conditions = _conditions(place)
     for names, before in _namings(operator):
         slots = _slots(operator, names, point, made_by)
-        slots["detached"] = place.with_part(blamed, f"{names[point.operand]}.detach()")
+        detached = _filled(operator.dialect.words["detach"], {**_modules(operator), "x": names[point.operand]})
+        slots["detached"] = place.with_part(blamed, detached)
         cured = [(condition, "{op}") for condition in conditions]
         cured += [(slots["regular"], cure) for cure in point.cures]
         for condition, cure in cured:
-            safe = f"{slots['torch']}.where({condition}, {names[point.operand]}, {point.safe})"
+            safe = f"{slots['where']}({condition}, {names[point.operand]}, {point.safe})"
             text = _filled(cure, {**slots, "op": place.with_part(blamed, safe)})
             used = [line for line, name in before if re.search(rf"\b{name}\b", text)]
-            yield Edit(place, text, (*([] if operator.torch else ["import torch"]), *used))
+            yield Edit(place, text, (*operator.imports(text), *used))
 
 
 def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_by: ast.expr) -> dict[str, str]:
     """Return what the templates of a point are filled with."""
+    modules = _modules(operator)
     slots = {
-        "torch": operator.torch or "torch",
+        **{slot: _filled(word, {**modules, "x": names[0]}) for slot, word in operator.dialect.words.items()},
         "x": names[0],
         "y": (*names, "")[1],
         "dim": operator.dim,
         "call": operator.expression.text,
         "inner": _inner(operator, made_by),
     }
-    return {**slots, "regular": _filled(point.regular, slots)}
+    return {**slots, **_of_regular(operator, made_by, slots), "regular": _filled(point.regular, slots)}
+
+
+def _of_regular(operator: Operator, made_by: ast.expr, slots: Mapping[str, str]) -> dict[str, str]:
+    """Write the operator on an operand made of a vector that is not 0; as it stands where that is on another line."""
+    place, given = operator.expression, operator.arguments_of(made_by)
+    is_inside = any(node is made_by for node in ast.walk(place.node))
+    if not (given and is_inside):
+        return dict.fromkeys(("of_regular", "of_regular_rows"), place.text)
+    vector = place.source_of(given[0])
+    vector = vector if isinstance(given[0], ast.Name) else f"({vector})"
+    axes = [ast.unparse(k.value) for k in getattr(made_by, "keywords", ()) if k.arg in ("axis", "dim")]
+    rows = f"({vector} != 0).any({axes[0] if axes else -1}, {slots['keepdim']}=True)"
+    conditions = {"of_regular": f"({vector} != 0).any()", "of_regular_rows": rows}
+    return {
+        slot: place.with_part(given[0], f"{slots['where']}({condition}, {vector}, 1.0)")
+        for slot, condition in conditions.items()
+    }
+
+
+def _modules(operator: Operator) -> dict[str, str]:
+    """Return the names by which a cure calls the modules of the library."""
+    return {**{slot: slot for slot in operator.dialect.modules}, **operator.modules}
 
 
 def _inner(operator: Operator, made_by: ast.expr) -> str:
@@ -130,7 +174,7 @@ def _namings(operator: Operator) -> Iterator[tuple[list[str], list[tuple[str, st
         yield [text if simple else f"({text})" for text, simple in zip(texts, is_name, strict=True)], []
 
 
-def _called(node: ast.expr) -> str:
+def called(node: ast.expr) -> str:
     """Return the name of the function or the method that an expression calls last."""
     if not isinstance(node, ast.Call):
         return ""
@@ -162,7 +206,7 @@ def _conditions(place: Expression) -> Sequence[str]:
     aliases = _names_made_of(tree, line)
     found: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _called(node) == "where" and len(node.args) in (2, 3):
+        if isinstance(node, ast.Call) and called(node) in ("where", "select") and len(node.args) in (2, 3):
             condition, taken, other = _parts(node)
             if _is_known_before(condition, tree, line):
                 source = ast.unparse(condition)
@@ -173,7 +217,7 @@ def _conditions(place: Expression) -> Sequence[str]:
 
 
 def _parts(call: ast.Call) -> tuple[ast.expr, ast.expr, ast.expr]:
-    """Return condition, branch and other branch of ``torch.where(c, a, b)`` or ``a.where(c, b)``."""
+    """Return condition, branch and other branch of ``where(c, a, b)`` or ``a.where(c, b)``."""
     if len(call.args) == 3:
         return call.args[0], call.args[1], call.args[2]
     assert isinstance(call.func, ast.Attribute)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -12,11 +13,12 @@ class SingularPoint:
     Its code is written with ``{x}`` and ``{y}``, the first two operands; ``{op}``, the operator as it stands with
     `safe` in place of the operand that is to blame where `regular` does not hold; ``{call}``, as it stands;
     ``{detached}``, the operator on that operand detached; ``{inner}``, what made the operand was given; ``{dim}``, its
-    axis.
+    axis; ``{of_regular}``, the operator on a norm of what is 1 where all is 0; ``{of_regular_rows}``, where a row is.
+    ``{where}``, ``{size}`` and the like are words of the library.
     """
 
     id: str
-    #: Autograd's nodes, without ``Backward0``, and the names of aten operators that it is known by.
+    #: PyTorch's nodes, without ``Backward0``, and the names of operators and functions that it is known by.
     nodes: tuple[str, ...]
     says: str
     #: Where the operator has a finite derivative.
@@ -38,7 +40,7 @@ POINTS = (
         "sigmoid underflows to 0, and the derivative of log at 0 is infinite",
         regular="{x} != 0",
         operand_calls=("sigmoid",),
-        cures=("{torch}.nn.functional.logsigmoid({inner})",),
+        cures=("{log_sigmoid}({inner})",),
     ),
     SingularPoint(
         "log-of-softmax",
@@ -46,7 +48,7 @@ POINTS = (
         "softmax underflows to 0, and the derivative of log at 0 is infinite",
         regular="{x} != 0",
         operand_calls=("softmax",),
-        cures=("{torch}.nn.functional.log_softmax({inner})",),
+        cures=("{log_softmax}({inner})",),
     ),
     SingularPoint(
         "norm-at-zero",
@@ -54,28 +56,42 @@ POINTS = (
         "the root of a sum of squares is a norm, whose derivative at 0 does not exist",
         regular="{x} != 0",
         operand_calls=("sum",),
-        cures=("{torch}.where({regular}, {op}, 0.0)",),
+        cures=("{where}({regular}, {op}, 0.0)",),
+    ),
+    SingularPoint(
+        "norm-at-zero",
+        ("norm",),
+        "a norm has no derivative at 0",
+        regular="({x} != 0).any()",
+        cures=("{where}({regular}, {op}, 0.0)",),
+    ),
+    SingularPoint(
+        "norm-at-zero",
+        ("norm",),
+        "a norm has no derivative at 0",
+        regular="({x} != 0).any({dim}, {keepdim}=True)",
+        cures=("{where}(({x} != 0).any({dim}), {op}, 0.0)", "{where}({regular}, {op}, 0.0)"),
     ),
     SingularPoint(
         "sqrt-at-zero",
         ("Sqrt", "sqrt"),
         "the derivative of sqrt at 0 is infinite",
         regular="{x} != 0",
-        cures=("{torch}.where({regular}, {op}, 0.0)",),
+        cures=("{where}({regular}, {op}, 0.0)",),
     ),
     SingularPoint(
         "power-at-zero",
         ("Pow", "pow", "power"),
         "the derivative of a power below 1 is infinite at 0",
         regular="{x} != 0",
-        cures=("{torch}.where({regular}, {op}, 0.0)", "{op}"),
+        cures=("{where}({regular}, {op}, 0.0)", "{op}"),
     ),
     SingularPoint(
         "hypot-at-zero",
         ("Hypot", "hypot"),
         "hypot has no derivative at (0, 0): autograd divides 0 by 0",
         regular="({x} != 0) | ({y} != 0)",
-        cures=("{torch}.where({regular}, {op}, 0.0)",),
+        cures=("{where}({regular}, {op}, 0.0)",),
     ),
     SingularPoint(
         "log-at-zero",
@@ -107,7 +123,7 @@ POINTS = (
         regular="{y} != 0",
         operand=1,
         operand_calls=("norm", "vector_norm", "sqrt"),
-        cures=("{op}",),
+        cures=("{op}", "{of_regular}", "{of_regular_rows}"),
     ),
     SingularPoint(
         "division-by-zero",
@@ -126,17 +142,17 @@ POINTS = (
     ),
     SingularPoint(
         "arc-at-one",
-        ("Acos", "Asin", "acos", "asin"),
+        ("Acos", "Asin", "acos", "asin", "arccos", "arcsin"),
         "the derivatives of acos and asin are infinite at -1 and 1",
-        regular="{x}.abs() < 1",
+        regular="{size} < 1",
         safe="0.0",
-        cures=("{torch}.where({regular}, {op}, {detached})",),
+        cures=("{where}({regular}, {op}, {detached})",),
     ),
     SingularPoint(
         "atanh-at-one",
         ("Atanh", "atanh", "arctanh"),
         "the derivative of atanh is infinite at -1 and 1",
-        regular="{x}.abs() < 1",
+        regular="{size} < 1",
         safe="0.0",
         cures=("{op}",),
     ),
@@ -146,13 +162,13 @@ POINTS = (
         "the derivative of acosh at 1 is infinite",
         regular="{x} > 1",
         safe="2.0",
-        cures=("{torch}.where({regular}, {op}, {detached})",),
+        cures=("{where}({regular}, {op}, {detached})",),
     ),
     SingularPoint(
         "erfinv-at-one",
         ("Erfinv", "erfinv"),
         "the derivative of erfinv is infinite at -1 and 1",
-        regular="{x}.abs() < 1",
+        regular="{size} < 1",
         safe="0.0",
         cures=("{op}",),
     ),
@@ -182,17 +198,17 @@ POINTS = (
         "softmax-of-nothing",
         ("Softmax", "_softmax"),
         "a row of nothing but -inf has no softmax: 0 / 0",
-        regular="({x} > -{torch}.inf).any({dim}, keepdim=True)",
+        regular="({x} > -{inf}).any({dim}, {keepdim}=True)",
         safe="0.0",
-        cures=("{torch}.where({regular}, {op}, 0.0)",),
+        cures=("{where}({regular}, {op}, 0.0)",),
     ),
     SingularPoint(
         "softmax-of-nothing",
         ("LogSoftmax", "_log_softmax"),
         "a row of nothing but -inf has no softmax: 0 / 0",
-        regular="({x} > -{torch}.inf).any({dim}, keepdim=True)",
+        regular="({x} > -{inf}).any({dim}, {keepdim}=True)",
         safe="0.0",
-        cures=("{torch}.where({regular}, {op}, -{torch}.inf)",),
+        cures=("{where}({regular}, {op}, -{inf})",),
     ),
     SingularPoint(
         "deviation-of-one-number",
@@ -207,19 +223,11 @@ POINTS = (
 )
 """Those that are looked for, the special before the general."""
 
-ZEROS = {
-    "Where": ("untaken-branch", "torch.where hands back 0 for the branch that it does not take"),
-    "MaskedFill": ("masked-out", "masked_fill hands back 0 for what it overwrites"),
-    "MaskedSelect": ("masked-out", "masked_select hands back 0 for what it leaves out"),
-    "Index": ("masked-out", "the index hands back 0 for what it leaves out"),
-    "Gather": ("masked-out", "gather hands back 0 for what it leaves out"),
-    "Clamp": ("masked-out", "clamp hands back 0 for what it cuts off"),
-    "ClampMin": ("masked-out", "clamp hands back 0 for what it cuts off"),
-    "ClampMax": ("masked-out", "clamp hands back 0 for what it cuts off"),
-    "Maximum": ("masked-out", "maximum hands back 0 to the smaller number"),
-    "Minimum": ("masked-out", "minimum hands back 0 to the larger number"),
-    "Relu": ("masked-out", "relu hands back 0 for what it cuts off"),
-    "NanToNum": ("masked-out", "nan_to_num hands back 0 for what it replaces"),
-    "Mul": ("zero-times-infinity", "the product with 0 hands back 0"),
-}
-"""Autograd's nodes that hand back a gradient of 0: the id of the pattern, and what they do."""
+
+def stem_of(node: str) -> str:
+    """Return the name of a node without its number.
+
+    >>> stem_of("SqrtBackward0"), stem_of("NormBackward2")
+    ('Sqrt', 'Norm')
+    """
+    return re.sub(r"Backward\d*$", "", node)
