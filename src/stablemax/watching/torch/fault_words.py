@@ -89,7 +89,7 @@ def _numbers_at(operands: Sequence[Operand], output: torch.Tensor, place: tuple[
         return []
     if any(o.value is not None and o.value.numel() > output.numel() for o in operands):
         return []
-    return [f"{float(c):.6g}" for c in cells]
+    return [f"{float(c.detach()):.6g}" for c in cells]
 
 
 def incoming_at(operand: Operand, entry: RingEntry, step: int, sites: CallSites) -> IncomingTensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -15,6 +15,7 @@ from stablemax.watching.growth import growth_of
 from stablemax.watching.torch.call_sites import CallSite, CallSites
 from stablemax.watching.torch.fault_words import fault_of, fault_where
 from stablemax.watching.torch.replay import Replay, ReplayedOperation, drafts_of
+from stablemax.watching.torch.replayed_cure import ReplayedCure, replayed_cure
 from stablemax.watching.torch.retrace import caused_exactly, is_small
 from stablemax.watching.torch.ring import RingEntry
 from stablemax.watching.torch.suspicion import Suspicion
@@ -40,6 +41,30 @@ class Found:
 
 
 @dataclass(frozen=True)
+class UsedFault:
+    """The first fault, and where it is used: mixed with other numbers, or written to a parameter."""
+
+    found: Found
+    used: Found
+    #: What came in.
+    incoming: IncomingTensor | None
+    #: Where what came in may have been made unseen.
+    unseen: str
+    #: In words, what it does.
+    harm: str
+    #: The loss, or the first gradient of a leaf, that was made of it: exact arithmetic may have no number of the
+    #: format before.
+    later: Found | None = None
+
+    @property
+    def replays(self) -> Iterator[Replay]:
+        """Programs that go on from the operation in which it shows, as far as each goes, then shorter ones."""
+        ends = [self.used, *([] if self.later is None else [self.later])]
+        longer = (d for end in ends for d in end.drafts if any(o.number == self.found.number for o in d.operations))
+        return (draft for draft in (*longer, *self.found.drafts) if draft.repeats)
+
+
+@dataclass(frozen=True)
 class Finding:
     """The result, and the last operations as a program."""
 
@@ -54,49 +79,50 @@ def found_at(
     before: Sequence[RingEntry],
     steps: Sequence[WatchedStep],
     sites: CallSites,
+    *,
+    leaf: torch.Tensor | None = None,
+    loss: torch.Tensor | None = None,
 ) -> Found:
     """Take down what an operation did, and what is needed to run it again with those before it."""
     made = suspicion.made
     if made is None:
         made = output.isnan() if suspicion.has_nan else ~output.isfinite()
     fault = fault_of(entry, output, suspicion.kind, made, steps[-1].step, sites)
-    drafts = drafts_of(before, output, sites.parameter_name)
+    drafts = drafts_of(before, output, sites.parameter_name, leaf=leaf, loss=loss)
     return Found(entry.number, fault, drafts, tuple(steps))
 
 
-def finding_of(
-    found: Found,
-    used: Found,
-    incoming: IncomingTensor | None,
-    unseen: str,
-    harm: str,
-    sites: CallSites,
-) -> Finding:
-    """Tell of a fault: the last operations are run again to find its cause.
+def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
+    """Tell of a fault: the last operations are run again to find its cause, and code that does without.
 
-    They end where the fault is used: there exact arithmetic may have an ordinary number again. What came in may have
-    been made unseen, as `unseen` says.
+    They end where the fault is used, or later: there exact arithmetic may have an ordinary number again. What came in
+    may have been made unseen.
     """
-    fault, steps = found.fault, found.steps
-    longer = tuple(d for d in used.drafts if any(o.number == found.number for o in d.operations))
-    replay = next((draft for draft in (*longer, *found.drafts) if draft.repeats), None)
-    if incoming is not None:
-        return Finding(_of_data(fault, incoming, steps, unseen), replay)
-    cause, trace, notes = _cause(replay, found.number, sites)
+    found, steps = fault.found.fault, fault.found.steps
+    if fault.incoming is not None:
+        return Finding(_of_data(found, fault.incoming, steps, fault.unseen), next(fault.replays, None))
+    retraced = _retraced(fault, sites)
+    cause, cure = retraced.cause, _cure(fault, retraced, sites)
     growth = growth_of(steps)
-    where = fault_where(fault)
-    head = f"step {fault.step}{f', {where}' if where else ''}: {fault.sentence}"
-    is_curable = cause is not None and not cause.is_fault_itself
+    where = fault_where(found)
+    head = f"step {found.step}{f', {where}' if where else ''}: {found.sentence}"
+    is_elsewhere = cause is not None and not cause.is_fault_itself
+    is_curable = is_elsewhere or (cure is not None and cure.is_right)
     if growth is not None and (growth.is_certain or not is_curable):
-        verdict, finding = WatchVerdict.DIVERGENCE, f"Divergence: {growth.words}; then, at {head}."
+        verdict, finding, cure = WatchVerdict.DIVERGENCE, f"Divergence: {growth.words}; then, at {head}.", None
     else:
         verdict, finding = WatchVerdict.OPERATION, f"An operation, at {head}."
-        if is_curable and cause is not None:
+        if is_elsewhere and cause is not None:
             finding += f" The cause is at {cause.file}:{cause.line}: {cause.sentence}."
-    if harm:
-        finding += f" {harm}"
-    result = Watched(finding, verdict, fault, cause, history=_shown(steps), retrace=trace, notes=notes)
-    return Finding(_with_cure(result, replay), replay)
+        if cure is not None:
+            finding += f" It is {cure.pattern}: {cure.why}."
+    if fault.harm:
+        finding += f" {fault.harm}"
+    result = Watched(
+        finding, verdict, found, cause, history=_shown(steps), retrace=retraced.trace, notes=retraced.notes,
+        instead="" if cure is None else cure.code, instead_why="" if cure is None else cure.told,
+    )  # fmt: skip
+    return Finding(result, retraced.replay)
 
 
 def _shown(steps: Sequence[WatchedStep]) -> tuple[WatchedStep, ...]:
@@ -104,12 +130,15 @@ def _shown(steps: Sequence[WatchedStep]) -> tuple[WatchedStep, ...]:
     return tuple(known[-SHOWN_STEPS:])
 
 
-def _with_cure(result: Watched, replay: Replay | None) -> Watched:
-    """Put a known cure into a result, where one was run on the failing input and holds."""
-    trace = result.retrace
-    if replay is None or trace is None or not trace.instead:
-        return result
-    return replace(result, instead=trace.instead, instead_why=trace.instead_why)
+def _cure(fault: UsedFault, retraced: _Retraced, sites: CallSites) -> ReplayedCure | None:
+    """Look for code that does without, on the program that was retraced, then on those that go on further."""
+    replays = [retraced.replay, *(() if fault.later is None else fault.later.drafts)]
+    for replay in replays:
+        if replay is not None and is_small(replay) and any(o.number == fault.found.number for o in replay.operations):
+            cure = replayed_cure(replay, sites)
+            if cure is not None:
+                return cure
+    return None
 
 
 def _of_data(fault: WatchedFault, incoming: IncomingTensor, steps: Sequence[WatchedStep], unseen: str) -> Watched:
@@ -131,24 +160,45 @@ def _at(place: str) -> str:
     return f" at {place}" if place else ""
 
 
-def _cause(
-    replay: Replay | None, faulty: int, sites: CallSites
-) -> tuple[FaultCause | None, Trace | None, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Retraced:
+    """What the last operations tell when they run again."""
+
+    replay: Replay | None
+    cause: FaultCause | None = None
+    trace: Trace | None = None
+    notes: tuple[str, ...] = ()
+    #: Exact arithmetic, or float64, has an ordinary number where the fault is.
+    is_decided: bool = False
+
+
+def _retraced(fault: UsedFault, sites: CallSites) -> _Retraced:
+    """Run the last operations again: the first program whose end is an ordinary number tells; else the first."""
+    first: _Retraced | None = None
+    for replay in fault.replays:
+        retraced = _cause(replay, fault.found.number, sites)
+        if retraced.is_decided:
+            return retraced
+        first = first or retraced
+    note = "the last operations do not give the same again, so that no cause was looked for"
+    return first or _Retraced(None, notes=(note,))
+
+
+def _cause(replay: Replay, faulty: int, sites: CallSites) -> _Retraced:
     """Run the last operations again beside exact arithmetic, or beside float64 where they are many."""
-    if replay is None:
-        return None, None, ("the last operations do not give the same again, so that no cause was looked for",)
     if not is_small(replay):
         wide = caused_beside_float64(replay)
         if wide is None:
-            return None, None, (_NO_WIDE_CAUSE,)
-        return _cause_at(wide.operation, faulty, wide.words, wide.truth, sites), None, ()
+            return _Retraced(replay, notes=(_NO_WIDE_CAUSE,))
+        return _Retraced(replay, _cause_at(wide.operation, faulty, wide.words, wide.truth, sites), is_decided=True)
     try:
         exact = caused_exactly(replay, sites)
     except StablemaxError as error:
-        return None, None, (f"the last operations were not followed: {error.message}",)
+        return _Retraced(replay, notes=(f"the last operations were not followed: {error.message}",))
     if exact.operation is None:
-        return None, exact.trace, ()
-    return _cause_at(exact.operation, faulty, exact.words, "exact arithmetic", sites), exact.trace, ()
+        return _Retraced(replay, trace=exact.trace)
+    cause = _cause_at(exact.operation, faulty, exact.words, "exact arithmetic", sites)
+    return _Retraced(replay, cause, exact.trace, is_decided=exact.trace.outcome.is_failure)
 
 
 def _cause_at(operation: ReplayedOperation, faulty: int, words: str, truth: str, sites: CallSites) -> FaultCause:

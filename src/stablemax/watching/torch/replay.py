@@ -13,7 +13,7 @@ import torch
 from stablemax.watching.torch.call_sites import CallSite
 from stablemax.watching.torch.operands import mapped
 from stablemax.watching.torch.operator_plan import OperatorPlan
-from stablemax.watching.torch.ring import RingEntry, address_of
+from stablemax.watching.torch.ring import RingEntry, address_of, is_leaf
 
 MOST_OPERATIONS = 64
 MOST_NUMBERS = 1 << 24
@@ -37,6 +37,14 @@ class ReplayedOperation:
     call_site: CallSite
     #: Its number in the run.
     number: int
+
+    @property
+    def inputs(self) -> list[int]:
+        """The numbers of the tensors that it reads, in their order, those in lists too."""
+        flat: list[Any] = []
+        for value in (*self.arguments, *self.options.values()):
+            flat += value if isinstance(value, (list, tuple)) else [value]
+        return [v.number for v in flat if isinstance(v, TensorNumber)]
 
 
 @dataclass(frozen=True)
@@ -63,24 +71,18 @@ class Replay:
     expected: torch.Tensor = field(repr=False)
     #: A write shows in another of its tensors.
     writes_to_views: bool = False
+    #: Of a gradient: the leaf that it belongs to, and the loss that it was taken of, where these are known.
+    leaf: int | None = None
+    loss: int | None = None
 
     def run(
         self, leaves: dict[int, torch.Tensor], around: Callable[[ReplayedOperation], Any] = lambda _: None
     ) -> torch.Tensor:
         """Run the operations on leaves; `around` is told of each before it runs."""
         tensors = dict(leaves)
-
-        def real(value: Any) -> Any:
-            return tensors[value.number] if isinstance(value, TensorNumber) else value
-
         for operation in self.operations:
             around(operation)
-            arguments, options = _changed(operation.arguments, real), _changed(operation.options, real)
-            result = operation.function(*arguments, **options)
-            results = result if isinstance(result, (list, tuple)) else (result,)
-            if not operation.plan.writes:
-                fresh = [t for t in results if isinstance(t, torch.Tensor)]
-                tensors.update(zip(operation.outputs, fresh, strict=True))
+            apply(operation, tensors)
         return tensors[self.result]
 
     @property
@@ -94,6 +96,20 @@ class Replay:
         return again.dtype == self.expected.dtype and torch.equal(again.nan_to_num(7.5), self.expected.nan_to_num(7.5))
 
 
+def apply(operation: ReplayedOperation, tensors: dict[int, torch.Tensor]) -> None:
+    """Run an operation on tensors by their numbers, and put what it gives among them."""
+
+    def real(value: Any) -> Any:
+        return tensors[value.number] if isinstance(value, TensorNumber) else value
+
+    arguments, options = _changed(operation.arguments, real), _changed(operation.options, real)
+    result = operation.function(*arguments, **options)
+    results = result if isinstance(result, (list, tuple)) else (result,)
+    if not operation.plan.writes:
+        fresh = [t for t in results if isinstance(t, torch.Tensor)]
+        tensors.update(zip(operation.outputs, fresh, strict=True))
+
+
 @contextlib.contextmanager
 def ordinary() -> Iterator[None]:
     """Run operations without what the program has switched on around them."""
@@ -104,22 +120,41 @@ def ordinary() -> Iterator[None]:
 
 
 def drafts_of(
-    entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callable[[torch.Tensor], str]
+    entries: Sequence[RingEntry],
+    output: torch.Tensor,
+    name_of: Callable[[torch.Tensor], str],
+    *,
+    leaf: torch.Tensor | None = None,
+    loss: torch.Tensor | None = None,
 ) -> tuple[Replay, ...]:
     """Cut programs out of operations that end with the last one: as long a one as there is, and that one alone.
 
-    What they start from is copied now, before the run overwrites it.
+    What they start from is copied now, before the run overwrites it. Where the output is the gradient of a loss by a
+    leaf, these are numbered, too.
     """
     needed = _needed(entries)
     drafts = []
     while len(needed) > 1:
-        replay = _replay(needed, output, name_of)
+        replay = _replay(needed, output, name_of, leaf, loss)
         if replay is not None:
             drafts.append(replay)
             break
-        needed = needed[len(needed) // 2 :]
+        needed = needed[_cut(needed) :]
     alone = _replay(entries[-1:], output, name_of)
     return (*drafts, *([] if alone is None else [alone]))
+
+
+def _cut(entries: Sequence[RingEntry]) -> int:
+    """Return how many operations to leave out, where what one of them read is lost: up to what overwrote it."""
+    made: set[int] = set()
+    for i, entry in enumerate(entries):
+        for tensor, version in zip(entry.tensors, entry.versions, strict=True):
+            if id(tensor) in made or _value_then(tensor, version, entries[i:]) is not None:
+                continue
+            writers = (j for j, e in enumerate(entries[:-1]) if address_of(tensor) in map(address_of, e.written))
+            return max((j + 1 for j in writers if j >= i), default=max(i + 1, len(entries) // 2))
+        made.update(map(id, (*entry.tensors, *entry.outputs())))
+    return len(entries) // 2
 
 
 def _needed(entries: Sequence[RingEntry]) -> list[RingEntry]:
@@ -147,11 +182,17 @@ def _needed(entries: Sequence[RingEntry]) -> list[RingEntry]:
 
 def _can_repeat(entry: RingEntry) -> bool:
     is_of_torch = str(entry.function._schema.name).startswith("aten::")
+    if any(map(is_leaf, entry.written)):
+        return False  # a step of an optimizer: what it made is what this step starts from
     return is_of_torch and not entry.plan.is_random and not entry.plan.is_uninitialised
 
 
 def _replay(
-    entries: Sequence[RingEntry], output: torch.Tensor, name_of: Callable[[torch.Tensor], str]
+    entries: Sequence[RingEntry],
+    output: torch.Tensor,
+    name_of: Callable[[torch.Tensor], str],
+    leaf: torch.Tensor | None = None,
+    loss: torch.Tensor | None = None,
 ) -> Replay | None:
     numbers: dict[int, int] = {}
     leaves: dict[int, torch.Tensor] = {}
@@ -177,7 +218,10 @@ def _replay(
     if id(output) not in numbers:
         return None
     expected = output.detach().to("cpu", copy=True)
-    return Replay(leaves, names, tuple(operations), numbers[id(output)], expected, _writes_to_views(entries))
+    return Replay(
+        leaves, names, tuple(operations), numbers[id(output)], expected, _writes_to_views(entries),
+        leaf=numbers.get(id(leaf)), loss=numbers.get(id(loss)),
+    )  # fmt: skip
 
 
 def _operation(

@@ -14,7 +14,8 @@ from stablemax.trace.blame import Traced, bad_cell, culprit_of
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.observation import Kind, Observation, Record, Site
 from stablemax.trace.operation_words import event_words
-from stablemax.trace.own_truth import OwnTruth, trace_any
+from stablemax.trace.own_truth import OwnTruth, format_of_run, trusted
+from stablemax.trace.story import About, tell
 from stablemax.trace.torch.torch_lines import Locator
 from stablemax.trace.torch.torch_trace import TorchCode
 from stablemax.trace.traced_code import Code
@@ -79,12 +80,13 @@ def caused_exactly(replay: Replay, sites: CallSites) -> ExactCause:
 
     Raises `StablemaxError` where it cannot be followed.
     """
-    subject, now = _subject(replay, sites)
+    subject, now = subject_of(replay, sites)
     with ordinary():
-        # With the cure, where the trace knows one that holds on what these operations got.
-        trace = trace_any(subject, target="the watched program", source="what the last operations got")
-        run = subject.observed()
-        truth = OwnTruth(subject, subject.given, run, subject.format)  # type: ignore[arg-type]
+        run = trusted(subject.observed(), subject)
+        assert isinstance(subject.given, GivenArguments), "a replay has named inputs"
+        truth = OwnTruth(subject, subject.given, run, format_of_run(run, subject.format))
+        about: About = {"target": "the watched program", "source": "what the last operations got"}
+        trace = tell(subject, truth, about, run)
         step = _culprit(subject, truth, run) if trace.outcome.is_failure else None
     if step is not None:
         event = next(iter(step.events), None)
@@ -104,7 +106,7 @@ def is_small(replay: Replay) -> bool:
     return sum(o.numbers for o in replay.operations) <= MOST_EXACT
 
 
-def _subject(replay: Replay, sites: CallSites) -> tuple[ReplayCode, dict[Site, list[ReplayedOperation]]]:
+def subject_of(replay: Replay, sites: CallSites) -> tuple[ReplayCode, dict[Site, list[ReplayedOperation]]]:
     """Return a replay as the subject of a trace, and its operations by their places in the code."""
     floats = [n for n, t in replay.leaves.items() if t.is_floating_point()]
     if not floats:

@@ -94,6 +94,14 @@ def address_of(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else -id(tensor)
 
 
+def is_leaf(tensor: torch.Tensor) -> bool:
+    """Tell whether autograd takes gradients by a tensor itself."""
+    try:
+        return tensor.requires_grad and tensor.is_leaf
+    except RuntimeError:
+        return False  # PyTorch refuses to say where its views were written to in another mode
+
+
 class Ring:
     """The last operations, as many as `LAST_OPERATIONS`, and fewer where their outputs are large."""
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gc
 import math
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,7 +31,8 @@ class TrainingSteps:
 
     With several optimizers a step is one of that which has stepped most often; without any it is a backward pass.
     What this does itself with tensors runs within `unseen`; `before` is called before a step and before a backward
-    pass, `after` behind a step, and `bad_loss` with a loss that is no number before its backward pass.
+    pass, `after` behind a step, `settle` before a step and behind a backward pass, and `bad_loss` with a loss that is
+    no number before its backward pass.
     """
 
     def __init__(
@@ -40,12 +42,15 @@ class TrainingSteps:
         after: Callable[[], None],
         bad_loss: Callable[[torch.Tensor], None],
         sites: CallSites,
+        settle: Callable[[], None],
     ) -> None:
         self._sites = sites
         self._bad_loss = bad_loss
         self._unseen = unseen
         self._before = before
         self._after = after
+        self._settle = settle
+        self._last_loss: weakref.ref[torch.Tensor] | None = None
         self._has_optimizer = any(issubclass(type(thing), Optimizer) for thing in gc.get_objects())
         self._backwards = 0
         self._counts: dict[int, int] = {}
@@ -88,8 +93,14 @@ class TrainingSteps:
         """Return the figures of the step that runs, as they are now."""
         return self._figures()
 
+    @property
+    def last_loss(self) -> torch.Tensor | None:
+        """The one tensor that the last backward pass started from, if it lives."""
+        return None if self._last_loss is None else self._last_loss()
+
     def _before_step(self, optimizer: Any, *_: Any) -> None:
         self._before()
+        self._settle()
         self._optimizers[id(optimizer)] = optimizer
         if not self._counts:
             # What the weights were before the first step; the gradient is of that step.
@@ -132,11 +143,13 @@ class TrainingSteps:
                     if not math.isfinite(size):
                         self._bad_loss(t)
                 self.loss = size if self.loss is None or math.isnan(size) else max(self.loss, size, key=abs)
+        self._last_loss = weakref.ref(tensors) if isinstance(tensors, torch.Tensor) else None
         self._sites.in_backward = True
         try:
             result = own(tensors, *arguments, **options)
         finally:
             self._sites.in_backward = False
+        self._settle()
         if not self._has_optimizer:
             self._backwards += 1
             self._finish(self._backwards)

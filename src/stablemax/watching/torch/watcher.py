@@ -17,18 +17,21 @@ from stablemax.results.watched import IncomingTensor, Watched, WatchedFault
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
 from stablemax.watching.torch.fault_words import fault_where, incoming_as_used, incoming_at, where_words
-from stablemax.watching.torch.findings import Found, finding_of, found_at
+from stablemax.watching.torch.findings import Found, UsedFault, finding_of, found_at
 from stablemax.watching.torch.finite_check import FiniteCheck
 from stablemax.watching.torch.lost_numbers import lost_cells
 from stablemax.watching.torch.non_finite import SCALED, WRITTEN, KnownOrigins, NonFiniteOrigin, OriginKind
 from stablemax.watching.torch.operands import Operand
 from stablemax.watching.torch.repro_folder import write_repro
-from stablemax.watching.torch.ring import RingEntry, address_of
+from stablemax.watching.torch.ring import RingEntry, address_of, is_leaf
 from stablemax.watching.torch.suspicion import Deed, Suspicion, is_expected_of_scaled, mixes, suspicion_of
 from stablemax.watching.torch.training_steps import TrainingSteps
 from stablemax.watching.watch_options import WatchedKind, WatchOptions
 
 Told = Callable[[Watched], None]
+_MOST_WAITED = 128
+"""A fault is told of after so many further operations, whatever was made of it: half of those that are kept."""
+_MOST_KEPT = 4
 
 
 class Watcher:
@@ -39,10 +42,15 @@ class Watcher:
         self._told = told
         self.check = FiniteCheck(self._look, looks_at_all=WatchedKind.LOST in options.on)
         self.steps = TrainingSteps(
-            self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss, self.check.sites
-        )
+            self.check.unseen, self.check.look_at_pending, self._next_step, self._bad_loss, self.check.sites,
+            self._after_pass,
+        )  # fmt: skip
         self._origins = KnownOrigins()
         self._found: Watched | None = None
+        #: The first fault, and where it is used; it is told of once more of what is made of it is known.
+        self._waiting: UsedFault | None = None
+        #: Gradients of leaves that were made of what is not used yet, by the address of its fault.
+        self._gradients: dict[int, Found | None] = {}
         #: When something was found, in nanoseconds of the clock of the machine.
         self.found_ns = 0
         self._scaled_steps: set[int] = set()
@@ -67,6 +75,7 @@ class Watcher:
             finally:
                 with self._ending_on_mistakes():
                     self.check.look_at_pending()
+                    self._settle()
                     self._look_at_what_is_left()
                 self._set_on(is_on=False)
                 for hook in hooks:
@@ -75,6 +84,7 @@ class Watcher:
     @property
     def result(self) -> Watched:
         """What was found, or that nothing was."""
+        self._settle()
         counts: dict[str, Any] = {
             "operations": self.check.operations,
             "steps": self.steps.current - 1,
@@ -148,7 +158,9 @@ class Watcher:
 
     def _suspect(self, entry: RingEntry, output: torch.Tensor) -> None:
         """Look at an output that may not be finite: what is made there counts once it is mixed with other numbers."""
-        if self._found is not None:
+        if self._waiting is not None and self.check.operations - self._waiting.used.number > _MOST_WAITED:
+            self._settle()
+        if self._found is not None or self._waiting is not None:
             return
         step = self.steps.current
         suspicion = suspicion_of(entry, output, self._origins, self._describing(entry), self._producer(entry))
@@ -184,7 +196,10 @@ class Watcher:
         """Tell of what made a loss that is no number, or of the operation that gave it where the code wrote it."""
         origin = self._origins.of(loss)
         entry = next((e for e in reversed(self.check.ring.all()) if any(t is loss for t in e.outputs())), None)
-        if self._found is None and origin is not None and entry is not None:
+        if self._waiting is not None and entry is not None:
+            with self._ending_on_mistakes():
+                self._settle(self._later_at(entry, loss))
+        elif self._found is None and origin is not None and entry is not None:
             kind = WatchedKind.NAN if bool(loss.isnan()) else WatchedKind.OVERFLOW
             writes = origin.kind is OriginKind.WRITTEN
             harm = "It is the loss, by an infinity that the code writes." if writes else "It is the loss."
@@ -201,7 +216,59 @@ class Watcher:
         incoming = origin.incoming
         if incoming is not None:
             incoming = incoming_as_used(incoming, entry, self.steps.current, self.check.sites)
-        self._find(origin.found or used, used, incoming, self._unseen(origin), harm)
+        found = origin.found or used
+        later = self._gradients.get(id(found))
+        self._waiting = UsedFault(found, used, incoming, self._unseen(origin), harm, later)
+        goes_on = suspicion.kind is not WatchedKind.LOST and not isinstance(output, torch.nn.Parameter)
+        if incoming is not None or not goes_on or output is self.steps.last_loss:
+            self._settle()
+
+    def _settle(self, later: Found | None = None) -> None:
+        """Tell of the fault that waits: with the loss, or the first gradient of a leaf that was made of it."""
+        if self._waiting is None:
+            return
+        waiting, self._waiting = self._waiting, None
+        with self._ending_on_mistakes():
+            if waiting.incoming is None:
+                later = later or waiting.later or self._later(waiting.found)
+            self._find(replace(waiting, later=later))
+
+    def _after_pass(self) -> None:
+        """Tell of a fault that waits, behind a backward pass and before a step; else keep what its gradients are."""
+        if self._waiting is not None:
+            self._settle()
+        elif self._found is None and self.check.is_active:
+            with self._ending_on_mistakes():
+                faults = {id(o.found): o.found for _, o in self._origins.made() if o.found is not None}
+                # A step overwrites the parameters that the gradients were taken at.
+                self._gradients = {
+                    i: self._gradients.get(i) or self._later(found) for i, found in list(faults.items())[:_MOST_KEPT]
+                }
+
+    def _later(self, found: Found) -> Found | None:
+        """Take down the first gradient of a leaf that was made after a fault, and is not finite."""
+        entries = self.check.ring.all()
+        leaves = {id(t): t for e in entries for t in e.tensors if is_leaf(t)}
+        with self.check.unseen():
+            bad = {address_of(t.grad): t for t in leaves.values() if t.grad is not None and not _is_finite(t.grad)}
+        made: dict[int, tuple[RingEntry, torch.Tensor, torch.Tensor]] = {}
+        makers = {id(t): e for e in entries for t in e.outputs()}
+        for entry in entries:
+            for t in entry.outputs():
+                leaf = bad.get(address_of(t))
+                if entry.number < found.number or leaf is None or t.shape != leaf.shape:
+                    continue
+                # Autograd copies into new memory what others hold, too: what was copied is the gradient.
+                source = entry.tensors[-1] if entry.plan.name == "copy" else t
+                maker = makers.get(id(source), entry)
+                made[id(leaf)] = (maker, source, leaf)
+        first = min(made.values(), key=lambda one: one[0].number, default=None)
+        return None if first is None else self._later_at(*first)
+
+    def _later_at(self, entry: RingEntry, output: torch.Tensor, leaf: torch.Tensor | None = None) -> Found:
+        kind = WatchedKind.NAN if bool(output.isnan().any()) else WatchedKind.OVERFLOW
+        loss = None if leaf is None else self.steps.last_loss
+        return self._taken_down(entry, output, Suspicion(Deed.PASSED_ON, kind), leaf, loss)
 
     def _look_at_what_is_left(self) -> None:
         """Tell of a result that is infinite or NaN at the end, where the program holds it and nothing took that out."""
@@ -215,13 +282,18 @@ class Watcher:
             for t in entry.tensors
         }
         oldest = self.check.ring.oldest
+        later = {
+            address: self._later(origin.found)
+            for address, origin in made.items()
+            if origin.found is not None and address not in taken_out
+        }
         del ring
         self.check.ring.clear()
         held = dict(self._origins.made())
         for address, origin in made.items():
             found = origin.found
             if found is not None and address in held and address not in taken_out and found.number >= oldest > 0:
-                self._find(found, found, None, "", "It is there at the end.")
+                self._find(UsedFault(found, found, None, "", "It is there at the end.", later[address]))
                 return
 
     def _unseen(self, origin: NonFiniteOrigin) -> str:
@@ -241,10 +313,18 @@ class Watcher:
         self._first_made = self._first_made or found.fault
         return NonFiniteOrigin(OriginKind.MADE, found=found)
 
-    def _taken_down(self, entry: RingEntry, output: torch.Tensor, suspicion: Suspicion) -> Found:
+    def _taken_down(
+        self,
+        entry: RingEntry,
+        output: torch.Tensor,
+        suspicion: Suspicion,
+        leaf: torch.Tensor | None = None,
+        loss: torch.Tensor | None = None,
+    ) -> Found:
         steps = (*self.steps.history, self.steps.latest())
+        before = self.check.ring.up_to(entry)
         with self.check.unseen():
-            return found_at(entry, output, suspicion, self.check.ring.up_to(entry), steps, self.check.sites)
+            return found_at(entry, output, suspicion, before, steps, self.check.sites, leaf=leaf, loss=loss)
 
     def _is_scaled(self, suspicion: Suspicion, entry: RingEntry, output: torch.Tensor) -> bool:
         """Tell whether an overflow is one that GradScaler looks for; what reaches a weight is none."""
@@ -267,9 +347,11 @@ class Watcher:
 
         return find
 
-    def _find(self, found: Found, used: Found, incoming: IncomingTensor | None, unseen: str, harm: str) -> None:
+    def _find(self, fault: UsedFault) -> None:
         """Tell of the first fault: nothing is watched any more."""
-        finding = finding_of(found, used, incoming, unseen, harm, self.check.sites)
+        with self.check.unseen():
+            finding = finding_of(fault, self.check.sites)
+        found = fault.found
         result = finding.result
         if self.options.repro and finding.replay is not None:
             try:
@@ -282,6 +364,10 @@ class Watcher:
         self.check.end()
         if self._told is not None:
             self._told(self.result)
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    return tensor.layout is not torch.strided or bool(tensor.isfinite().all())
 
 
 @contextlib.contextmanager

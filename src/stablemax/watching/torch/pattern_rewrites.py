@@ -1,0 +1,156 @@
+"""Patterns with a cure, found in the forward operations of a replay, and run on its tensors."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from stablemax.libraries.torch_arrays import to_numpy
+from stablemax.trace.cures.applying import MODULES, written
+from stablemax.trace.cures.flow import ArgumentKey, Flow, FlowNode, Operand
+from stablemax.trace.cures.matching import Match, Matcher
+from stablemax.trace.cures.pattern import Pattern
+from stablemax.trace.cures.patterns import PATTERNS
+from stablemax.trace.exact_cells import format_or_none
+from stablemax.watching.torch.call_sites import CallSites
+from stablemax.watching.torch.replay import Replay, ReplayedOperation
+from stablemax.watching.torch.rewrites import Rewrite, operand_text, operator_of, place_words
+
+_HALF = 2
+_OF_PARTS = (
+    "the backward pass of its operations, one by one, leaves the range of the format, that of {formula} does not"
+)
+
+
+def pattern_rewrites(forward: Replay, flow: Flow, sites: CallSites, *, of_gradient: bool) -> Iterator[Rewrite]:
+    """Yield the code of patterns for each operation that is the root of one, the last root first.
+
+    With `of_gradient` it is the backward pass that goes wrong.
+    """
+    matcher = Matcher(flow)
+    for root in reversed(flow.nodes):
+        position = _position(forward, root)
+        if (
+            position is None
+            or format_or_none(root.values.dtype) is None
+            or len(forward.operations[position].outputs) > 1
+        ):
+            continue
+        for pattern in PATTERNS:
+            if pattern.extends or (pattern.is_of_half and root.values.dtype.itemsize > _HALF):
+                continue
+            match = next((m for m in (matcher.at(tree, root) for tree in pattern.trees) if m is not None), None)
+            for code in () if match is None else pattern.code("torch"):
+                assert match is not None, "code is that of a match"
+                rewrite = _rewrite(position, pattern, code, match, _Program(forward, flow, sites))
+                is_of_parts = of_gradient and np.isfinite(root.values.astype(np.float64)).all()
+                if rewrite is not None:
+                    yield replace(rewrite, why=_OF_PARTS.format(formula=pattern.formula)) if is_of_parts else rewrite
+
+
+def _position(forward: Replay, node: FlowNode) -> int | None:
+    """Return the position of the operation that a node of the flow is; None for an argument."""
+    if isinstance(node.key, ArgumentKey) or not isinstance(node.key, tuple):
+        return None
+    # Copies of what has no gradient run before the operations.
+    position = int(node.key[0]) - sum(not t.is_floating_point() for t in forward.leaves.values())
+    return position if 0 <= position < len(forward.operations) else None
+
+
+class _Program:
+    """Forward operations with their data flow: which tensor a leaf of a match is."""
+
+    def __init__(self, forward: Replay, flow: Flow, sites: CallSites) -> None:
+        self.forward, self.flow, self.sites = forward, flow, sites
+
+    def operation(self, node: FlowNode) -> ReplayedOperation | None:
+        """Return the operation that a node is."""
+        position = _position(self.forward, node)
+        return None if position is None else self.forward.operations[position]
+
+    def reader(self, leaf: Operand) -> tuple[ReplayedOperation, FlowNode] | None:
+        """Return the operation that reads a leaf."""
+        if leaf.reader < 0:
+            return None
+        node = self.flow.nodes[leaf.reader]
+        operation = self.operation(node)
+        return None if operation is None else (operation, node)
+
+    def tensor(self, leaf: Operand, tensors: dict[int, torch.Tensor]) -> torch.Tensor | float:
+        """Return a leaf as the operations have it, with its gradient."""
+        reader = self.reader(leaf)
+        if reader is None:
+            raise ValueError("no operation reads it")
+        operation, node = reader
+        read = node.operands[leaf.place]
+        if not read.shape and self.flow.origin(read) is None and read.values.dtype in (np.float64, np.int64):
+            return read.values.item()  # type: ignore[no-any-return]
+        given = [tensors[n] for n in operation.inputs]
+        same = [t for t in given if tuple(t.shape) == read.shape and _is_same(t, read)]
+        if not same:
+            raise ValueError("it is no operand")
+        if leaf.shape == read.shape and leaf.identities == read.identities:
+            return same[0]
+        places = {identity: i for i, identity in enumerate(read.identities)}
+        positions = torch.tensor([places[identity] for identity in leaf.identities], dtype=torch.int64)
+        return same[0].reshape(-1)[positions].reshape(leaf.shape)
+
+    def text(self, leaf: Operand) -> str:
+        """Return the source of a leaf; empty where it is not known."""
+        reader = self.reader(leaf)
+        return "" if reader is None else operand_text(operator_of(reader[0], self.sites), leaf.place)
+
+
+def _is_same(tensor: torch.Tensor, read: Operand) -> bool:
+    return tensor.is_floating_point() and np.array_equal(to_numpy(tensor.detach()), read.values, equal_nan=True)
+
+
+def _rewrite(position: int, pattern: Pattern, code: str, match: Match, program: _Program) -> Rewrite | None:
+    letters = {name: name for name in match.leaves}
+    try:
+        computed = written(code, match, letters, "torch")
+    except KeyError:
+        return None  # it is about axes, and these operations take none together
+    modules = {name: importlib.import_module(module) for name, module in MODULES.items() if f"{name}." in computed}
+
+    def output(tensors: dict[int, torch.Tensor]) -> torch.Tensor:
+        leaves = {name: program.tensor(match.leaf(name), tensors) for name in match.leaves}
+        value = eval(computed, {**modules, **leaves})  # noqa: S307 - code of a pattern of ours
+        return _in_place(value, match, program.forward.operations[position].dtypes[0])
+
+    operation = program.forward.operations[position]
+    names = {name: program.text(match.leaf(name)) or name for name in match.leaves}
+    first = ("import torch.nn.functional as F\n" if "F." in computed else "") + (
+        "import math\n" if "math." in computed else ""
+    )
+    said = f"# {place_words(operation, program.sites)}, in the place of {pattern.formula}{_inner_lines(match, program)}"
+    return Rewrite(
+        position, pattern.id, pattern.why, f"{first}{said}\n{written(code, match, names, 'torch')}\n", output
+    )
+
+
+def _inner_lines(match: Match, program: _Program) -> str:
+    """Say where the inner operations of a pattern stand, where that is on other lines."""
+    nodes = [program.operation(node) for node in match.nodes]
+    words = [place_words(o, program.sites) for o in nodes if o is not None]
+    others = [w.rpartition(":")[2] for w in dict.fromkeys(words[1:]) if w and w != words[0]]
+    return f", which begins on line {others[-1]}" if others else ""
+
+
+def _in_place(value: torch.Tensor | float, match: Match, dtype: torch.dtype) -> torch.Tensor:
+    root, frame = match.root, match.frame
+    tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=dtype)
+    if tensor.dtype != dtype:
+        raise TypeError("it is in another dtype")
+    if frame is None:
+        return tensor.broadcast_to(root.shape)
+    if tensor.numel() != math.prod(frame.shape):
+        raise ValueError("it has another shape")
+    if frame.positions.size != root.values.size:
+        return tensor.reshape(root.shape)
+    return tensor.reshape(-1)[torch.from_numpy(frame.positions.ravel())].reshape(root.shape)

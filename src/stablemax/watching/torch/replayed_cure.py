@@ -1,0 +1,197 @@
+"""Code to write instead of what made a fault: run on what the last operations got, backward pass included."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from stablemax.numerics.formats import FORMATS, Array
+from stablemax.text.errors import StablemaxError
+from stablemax.trace.exact_cells import nearest
+from stablemax.watching.torch.call_sites import CallSites
+from stablemax.watching.torch.pattern_rewrites import pattern_rewrites
+from stablemax.watching.torch.replay import Replay, apply, ordinary
+from stablemax.watching.torch.retrace import subject_of
+from stablemax.watching.torch.rewrites import Rewrite
+from stablemax.watching.torch.singular_rewrites import singular_rewrites
+
+_MOST_TRIED = 48
+
+
+@dataclass(frozen=True)
+class ReplayedCure:
+    """Code that was run in the place of some operations of a replay, and gives numbers there."""
+
+    pattern: str
+    #: What goes wrong, as a clause.
+    why: str
+    code: str
+    #: What it gave, as a sentence.
+    told: str
+    #: Exact arithmetic has numbers where the fault was, and the code gives these.
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class _Right:
+    """What a replay should give, as the result's format has it, NaN where unknown; the loss, where it is a gradient."""
+
+    result: Array
+    #: The same operations without any exact arithmetic.
+    given: Array
+    eps: float
+    loss: float | None = None
+
+    def holds(self, value: Array) -> bool:
+        """Tell whether a result is made of numbers alone, is right where that is known, and else what it was."""
+        expected = np.where(np.isnan(self.result), self.given, self.result)
+        known, beyond = np.isfinite(expected), np.isinf(self.result)
+        is_number = np.isfinite(value) | (beyond & (value == self.result)) if value.shape == expected.shape else beyond
+        if not is_number.all() or value.shape != expected.shape or np.isinf(value).all():
+            return False
+        scale = float(np.abs(expected[known]).max()) if known.any() else 0.0
+        return bool((np.abs(value - expected)[known] <= math.sqrt(self.eps) * scale).all())
+
+    @property
+    def is_known(self) -> bool:
+        """True where exact arithmetic has a number for each that the operations lack."""
+        return not np.isnan(self.result[~np.isfinite(self.given)]).any()
+
+
+def replayed_cure(replay: Replay, sites: CallSites) -> ReplayedCure | None:
+    """Find code that gives numbers in the place of a fault, and the right ones where exact arithmetic has some.
+
+    The result of a replay is what its forward operations give, or the gradient of their loss by a leaf. None where
+    none is found, or where the operations cannot be run so.
+    """
+    is_gradient = any(o.call_site.node is not None for o in replay.operations)
+    if is_gradient and (replay.leaf not in replay.leaves or replay.loss is None):
+        return None
+    forward = _forward(replay) if is_gradient else replay
+    try:
+        subject, _ = subject_of(forward, sites)
+        with ordinary():
+            run, flow = subject.recorded()
+            exact = subject_of(replay, sites)[0].followed(measures=False)[0].exact if is_gradient else run.exact
+    except StablemaxError:
+        return None
+    if exact is None or run.exact is None:
+        return None
+    result = FORMATS[str(replay.expected.dtype).removeprefix("torch.")].cast(nearest(exact)).astype(np.float64)
+    loss = float(nearest(run.exact).ravel()[0]) if is_gradient and run.exact.size == 1 else None
+    right = _Right(result, replay.expected.double().numpy(), torch.finfo(replay.expected.dtype).eps, loss)
+    rewrites: Iterator[Rewrite] = pattern_rewrites(forward, flow, sites, of_gradient=is_gradient)
+    if is_gradient:
+        rewrites = itertools.chain(singular_rewrites(forward, sites), rewrites)
+    return _tried(replay, itertools.islice(rewrites, _MOST_TRIED), right, is_gradient=is_gradient)
+
+
+def _tried(replay: Replay, rewrites: Iterator[Rewrite], right: _Right, *, is_gradient: bool) -> ReplayedCure | None:
+    """Return the first rewriting that cures; else two or more together, which each cure a part."""
+    run = _gradient if is_gradient else _result
+    at_roots: dict[int, Rewrite] = {}
+    for rewrite in rewrites:
+        value = run(replay, {rewrite.position: rewrite}, right)
+        if value is not None and right.holds(value):
+            return _told([rewrite], right, is_gradient=is_gradient)
+        at_roots.setdefault(rewrite.position, rewrite)
+    chosen = dict(at_roots)
+    value = run(replay, chosen, right) if len(chosen) > 1 else None
+    if value is None or not right.holds(value):
+        return None
+    for position in list(at_roots)[::-1]:  # those within others first
+        fewer = {p: r for p, r in chosen.items() if p != position}
+        value = run(replay, fewer, right)
+        if value is not None and right.holds(value):
+            chosen = fewer
+    return _told(list(chosen.values()), right, is_gradient=is_gradient)
+
+
+def _told(rewrites: list[Rewrite], right: _Right, *, is_gradient: bool) -> ReplayedCure:
+    whose = "the gradient" if is_gradient else "the result"
+    if right.is_known:
+        gave = f"{whose} is then that of exact arithmetic, to half of the digits"
+    else:
+        gave = f"{whose} is then finite, and the same wherever it was; exact arithmetic has no number in its place"
+    same = ", and the loss is the right one" if is_gradient else ""
+    return ReplayedCure(
+        pattern=", ".join(dict.fromkeys(r.pattern for r in rewrites)),
+        why="; ".join(dict.fromkeys(r.why for r in rewrites)),
+        code="".join(dict.fromkeys(r.text for r in rewrites)),
+        told=f"it was run on what the last operations got: {gave}{same}",
+        is_right=right.is_known,
+    )
+
+
+def _forward(replay: Replay) -> Replay:
+    """Return the forward operations alone, up to the loss."""
+    assert replay.loss is not None, "gradients are of a loss"
+    operations = tuple(o for o in replay.operations if o.call_site.node is None)
+    read = {n for o in operations for n in o.inputs}
+    leaves = {n: t for n, t in replay.leaves.items() if n in read}
+    until = next((i for i, o in enumerate(operations) if replay.loss in o.outputs), len(operations) - 1)
+    shown = replace(replay, leaves=leaves, operations=operations[: until + 1], result=replay.loss)
+    with ordinary():
+        return replace(shown, expected=shown.run({n: t.clone() for n, t in leaves.items()}))
+
+
+def _applied(
+    replay: Replay, tensors: dict[int, torch.Tensor], rewrites: Mapping[int, Rewrite]
+) -> dict[int, torch.Tensor]:
+    """Run operations with others in the place of some, by their positions."""
+    for i, operation in enumerate(replay.operations):
+        rewrite = rewrites.get(i)
+        if rewrite is None:
+            apply(operation, tensors)
+        else:
+            tensors[operation.outputs[0]] = rewrite.output(tensors)
+    return tensors
+
+
+def _result(replay: Replay, rewrites: Mapping[int, Rewrite], right: _Right) -> Array | None:  # noqa: ARG001
+    def run() -> torch.Tensor:
+        return _applied(replay, {n: t.clone() for n, t in replay.leaves.items()}, rewrites)[replay.result]
+
+    with ordinary():
+        return _taken(run)
+
+
+def _gradient(replay: Replay, rewrites: Mapping[int, Rewrite], right: _Right) -> Array | None:
+    """Run the forward operations, and take the gradient of their loss by autograd; None where the loss is another."""
+    assert replay.leaf is not None
+    assert replay.loss is not None
+    forward = _forward(replay)
+    leaf, loss = replay.leaf, replay.loss
+
+    def run() -> torch.Tensor:
+        tensors = {n: t.clone() for n, t in forward.leaves.items()}
+        tensors[leaf].requires_grad_()
+        out = _applied(forward, tensors, rewrites)[loss]
+        given = out.detach().double()
+        expected = float(given) if right.loss is None else right.loss
+        if not abs(float(given) - expected) <= math.sqrt(right.eps) * max(abs(expected), right.eps):
+            return torch.full_like(replay.expected, math.nan)
+        return torch.autograd.grad(out, tensors[leaf])[0]
+
+    def taken() -> Array | None:
+        with ordinary(), torch.enable_grad():
+            return _taken(run)
+
+    if not torch._C._dispatch_tls_is_dispatch_key_excluded("AutogradFunctionality"):
+        return taken()
+    # The watch looks on beneath autograd, which works in a thread of its own.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(taken).result()
+
+
+def _taken(run: Callable[[], torch.Tensor]) -> Array | None:
+    try:
+        return run().detach().double().numpy()
+    except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError, KeyError):
+        return None  # it is not for these tensors
