@@ -72,15 +72,10 @@ class GivenArguments:
         return self.name_at(sum(array.size for array in self.arguments[:argument]) + flat)
 
     def name_of_place(self, shape: tuple[int, ...], place: tuple[int, ...], operands: Sequence[float]) -> str:
-        """Name the number at a place of an array that has the shape of just one argument; empty for any other.
-
-        Of several arguments of that shape, or where the code's object holds such an array, it is the one whose number
-        there went into the operation.
-        """
+        """Name the number at a place of an array of some shape that alone went into an operation; empty elsewhere."""
         named = [*zip(self.names, self.arguments, strict=True), *self.held.items()]
         alike = [(name, array) for name, array in named if array.shape == shape]
-        if len(alike) > 1 or any(name in self.held for name, _ in alike):
-            alike = [(name, array) for name, array in alike if float(array[place]) in operands]
+        alike = [(name, array) for name, array in alike if float(array[place]) in operands]
         return f"{indexed(alike[0][0], place)} = {alike[0][1][place]!s}" if len(alike) == 1 else ""
 
 

@@ -104,6 +104,8 @@ class Observation(TracedOperation):
     worst: Cell | None = None
     #: Cells for which exact arithmetic has no finite value, though the exact inputs are numbers: log 0, 0 / 0.
     valueless: Event | None = None
+    #: Cells for which exact arithmetic has no value, made of infinities: inf - inf, 0 * inf.
+    of_infinities: Event | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -133,8 +135,16 @@ class Observation(TracedOperation):
             origin=max(self.origin, other.origin, key=_ORIGINS.index),
             events=tuple(events.values()),
             worst=other.worst if (other.error_ulp or 0.0) > (self.error_ulp or 0.0) else self.worst,
-            valueless=self.valueless or other.valueless,
+            valueless=_together(self.valueless, other.valueless),
+            of_infinities=_together(self.of_infinities, other.of_infinities),
         )
+
+
+def _together(first: Event | None, later: Event | None) -> Event | None:
+    """Count the cells of both; the place is that of the first."""
+    if first is None or later is None:
+        return first or later
+    return replace(first, cells=first.cells + later.cells)
 
 
 def _larger(a: float | None, b: float | None) -> float | None:
@@ -240,6 +250,7 @@ def observe(
         events=_with_partial_sum(name, _events(floats, local, here, values), values, value.shape, fmt),
         worst=_worst(name, errors, error, value, exact, inputs) if error else None,
         valueless=_valueless(exact, right, [c for _, c in inputs]),
+        of_infinities=_of_infinities(exact, [c for _, c in inputs]),
     )
     return replace(seen, origin=_origin(seen, floats, exact, inputs, fmt))
 
@@ -283,6 +294,33 @@ def _valueless(exact: Array, right: Array, inputs: Sequence[Array]) -> Event | N
     kind = Kind.INVALID if exact[place] is cells.NO_VALUE else Kind.POLE
     operands = () if aligned is None else tuple(float(a[place]) for a in aligned)
     return Event(kind, int(np.count_nonzero(made)), place, operands, float(right[place]))
+
+
+def _of_infinities(exact: Array, inputs: Sequence[Array]) -> Event | None:
+    """Find the cells without an exact value that were made of infinities, none of whose inputs lacks a value."""
+    without = cells.has_no_value(exact)
+    if not without.any():
+        return None
+    try:
+        aligned = [np.broadcast_to(c, exact.shape) for c in inputs]
+    except ValueError:
+        return None
+    kept = np.logical_or.reduce([_is_open(c) for c in aligned], initial=False)
+    infinite = np.logical_or.reduce([cells.marked(c, _is_infinite) for c in aligned], initial=False)
+    made = without & infinite & ~kept
+    if not made.any():
+        return None
+    place = _first(made)
+    operands = tuple(float(a[place]) for a in aligned)
+    return Event(Kind.INVALID, int(np.count_nonzero(made)), place, operands, math.nan)
+
+
+def _is_infinite(cell: Any) -> bool:
+    return isinstance(cell, cells.Special) and cell.sign != 0
+
+
+def _is_open(values: Array) -> Array:
+    return cells.marked(values, lambda c: isinstance(c, cells.Special) and c.sign == 0)
 
 
 def _error_ulp(value: Array, exact: Array, right: Array, fmt: Format) -> Array:

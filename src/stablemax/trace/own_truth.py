@@ -89,25 +89,21 @@ class OwnTruth:
 
     def place_name(self, record: Record, event: Event, otherwise: int, given: Inputs) -> str:  # noqa: ARG002
         """Name the number of the input that the first cell of an event comes from, or else that cell."""
-        seen, column = record.seen, record.place(event, *self.given.size)[1]
+        seen = record.seen
+        own = indexed("its output", event.place) if seen.shape else ""
+        is_known = self.subject.records_flow and not self.run.is_sampled and seen.times == 1
+        key = self.subject.flow_key(self.run, seen.index) if is_known else None
+        if key is not None:
+            cell = self._flow.argument_cell(key, event.place)
+            if cell is not None:
+                return self.given.name_of_cell(*cell)
+        alike = [i for i, array in enumerate(self.given.arguments) if array.shape == seen.shape and array.size > 1]
         # Where the code keeps an array of that shape, the shape does not tell whose number it is.
-        is_ambiguous = any(array.shape == seen.shape for array in self.given.held.values())
-        if column is not None and not is_ambiguous:
-            return self.given.name_at(column)
-        of_flow = self._named_by_flow(record, event)
-        if of_flow:
-            return of_flow
-        of_input = self.given.name_of_place(seen.shape, event.place, event.operands)
-        return of_input or (indexed("its output", event.place) if seen.shape else "")
-
-    def _named_by_flow(self, record: Record, event: Event) -> str:
-        """Name the number that a cell comes from, where several arguments have its shape; empty where it is not one."""
-        shapes = [array.shape for array in self.given.arguments]
-        is_known = self.subject.records_flow and not self.run.is_sampled
-        if shapes.count(record.seen.shape) < 2 or record.seen.times > 1 or not is_known:
-            return ""
-        cell = self._flow.argument_cell(self.subject.flow_key(self.run, record.seen.index), event.place)
-        return "" if cell is None else self.given.name_of_cell(*cell)
+        if len(alike) == 1 and not any(array.shape == seen.shape for array in self.given.held.values()):
+            flat = int(np.ravel_multi_index(event.place, seen.shape))
+            if key is None or self._flow.takes(key, event.place, alike[0], flat):
+                return self.given.name_of_cell(alike[0], flat)
+        return self.given.name_of_place(seen.shape, event.place, event.operands) or own
 
     @functools.cached_property
     def _flow(self) -> Flow:
@@ -168,9 +164,31 @@ class OwnTruth:
             why = f"; exactly the result is {size}, beyond the range of {self.format.name}: the input is to blame"
             return self._first_broken(steps, why)
         step = self._first_valueless(int(np.argmax(odd)))
-        if step is None or step.valueless is None:
+        if step is not None and step.valueless is not None:
+            return step, f"{self._words(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
+        return self._of_own_infinities(int(np.argmax(odd)))
+
+    def _of_own_infinities(self, cell: int) -> tuple[Observation, str] | None:
+        """Return the operation that makes NaN of an infinity that the code brings: a mask of -inf, a start of inf.
+
+        None where the input has an infinity or NaN, or where more than such operations leave the cell without a value.
+        """
+        steps = [s for s in self.run.steps if s.of_infinities is not None][:_MOST_TRIED]
+        is_held_finite = all(np.isfinite(array.astype(np.float64)).all() for array in self.given.held.values())
+        if not steps or self._bad_input or not is_held_finite or self.run.is_sampled:
             return None
-        return step, f"{self._words(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
+        others = {s.index for s in self.run.steps if s.valueless is not None}
+
+        def has_value_if_given(to: Sequence[Observation]) -> bool:
+            exact = self.subject.valued(self.run, {*others, *(s.index for s in to)}).exact
+            return exact is not None and bool(is_ball(exact).ravel()[cell])
+
+        if not has_value_if_given(steps):
+            return None
+        step = next((s for s in steps if not has_value_if_given([o for o in steps if o is not s])), steps[0])
+        assert step.of_infinities is not None, "only such steps were taken"
+        words = self._words(step, step.of_infinities)
+        return step, f"{words}; so it is in exact arithmetic: the code brings the infinity, the input has none"
 
     def _first_valueless(self, cell: int) -> Observation | None:
         """Return the first operation without an exact value that alone takes its value from a cell of the result.

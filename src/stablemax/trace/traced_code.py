@@ -185,6 +185,7 @@ def parsed(block: list[str], first: int) -> ast.stmt | None:
 
 
 _SCALARS = frozenset(("float16", "float32", "float64", "half", "single", "double", "type"))
+_MODULES_OF_NUMBERS, _NUMBERS = frozenset(("np", "numpy", "math")), frozenset(("pi", "e", "inf", "nan"))
 
 
 def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
@@ -223,7 +224,21 @@ def float_constants(codes: Iterable[CodeType]) -> Iterator[float]:
 
 def _takes_a_number_out(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    return name in _SCALARS and len(call.args) == 1 and not isinstance(call.args[0], ast.Constant)
+    return name in _SCALARS and len(call.args) == 1 and not _is_written_out(call.args[0])
+
+
+def _is_written_out(node: ast.expr) -> bool:
+    """Tell whether a number is made of literals and pi alone: no value of the run is in it."""
+    match node:
+        case ast.Constant():
+            return True
+        case ast.UnaryOp(operand=operand):
+            return _is_written_out(operand)
+        case ast.BinOp(left=left, right=right):
+            return _is_written_out(left) and _is_written_out(right)
+        case ast.Attribute(value=ast.Name(id=module), attr=name):
+            return module in _MODULES_OF_NUMBERS and name in _NUMBERS
+    return False
 
 
 def display_name(file: str) -> str:

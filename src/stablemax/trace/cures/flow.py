@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
@@ -167,29 +167,35 @@ class Flow:
         return None if (positions == UNKNOWN).any() else Origin(node, positions.reshape(operand.shape))
 
     def argument_cell(self, key: Hashable, place: tuple[int, ...]) -> tuple[int, int] | None:
-        """Return the argument, and the flat position in it, that alone a cell of an output comes from, cell by cell."""
-        node = next((node for node in self.nodes if node.key == key), None)
-        return None if node is None else self._argument_cell(node, place)
+        """Return the argument, and the flat position in it, that alone a cell of an output comes from, cell by cell.
 
-    def _argument_cell(self, node: FlowNode, place: tuple[int, ...]) -> tuple[int, int] | None:
-        found: set[tuple[int, int]] = set()
-        for operand in node.operands:
-            try:
-                cell = np.broadcast_to(operand.cells, node.shape)[place]
-            except ValueError:
-                return None
-            number, position = self._made.get(id(cell), (-1, UNKNOWN))
-            if number < 0:
-                continue
-            maker = self.nodes[number]
-            if isinstance(maker.key, ArgumentKey):
-                found.add((maker.key.number, position))
-                continue
-            inner = self._argument_cell(maker, tuple(int(i) for i in np.unravel_index(position, maker.shape)))
-            if inner is None:
-                return None
-            found.add(inner)
+        What is spread over the cells, a maximum that is taken from all, is none of them where another number is.
+        """
+        found = self._argument_cells(key, place, is_together=False)
         return found.pop() if len(found) == 1 else None
+
+    def takes(self, key: Hashable, place: tuple[int, ...], argument: int, flat: int) -> bool:
+        """Tell whether a number of an argument went into a cell of an output, alone or with others."""
+        return (argument, flat) in self._argument_cells(key, place, is_together=True)
+
+    def _argument_cells(self, key: Hashable, place: tuple[int, ...], *, is_together: bool) -> set[tuple[int, int]]:
+        """Follow a cell back to arguments: through operations cell by cell, or also through those of many cells."""
+        number = next((i for i, node in enumerate(self.nodes) if node.key == key), None)
+        if number is None:
+            return set()
+        found: set[tuple[int, int]] = set()
+        seen = {(number, int(np.ravel_multi_index(place, self.nodes[number].shape)) if place else 0)}
+        waiting = list(seen)
+        while waiting:
+            made_by, flat = waiting.pop()
+            node = self.nodes[made_by]
+            if isinstance(node.key, ArgumentKey):
+                found.add((node.key.number, flat))
+                continue
+            read = {self._made[id(cell)] for cell in _read_for(node, flat, is_together) if id(cell) in self._made}
+            waiting += read - seen
+            seen |= read
+        return found
 
     def _add(self, node: FlowNode) -> None:
         number = len(self.nodes)
@@ -197,6 +203,29 @@ class Flow:
         for position, cell in enumerate(node.cells.ravel().tolist()):
             if not isinstance(cell, Special):
                 self._made[id(cell)] = number, position
+
+
+_OF_MANY = frozenset(("dot", "matmul", "inner", "vdot", "outer", "einsum", "tensordot"))
+"""Operations whose output may have the shape of an operand, though its cells are made of many."""
+
+
+def _read_for(node: FlowNode, flat: int, is_together: bool) -> Iterable[Any]:  # noqa: FBT001 - one question of two
+    """Yield the cells that a cell of an operation's output was made of.
+
+    Of many numbers, as a sum is, all are yielded, or none: then only operands of the output's own shape count, where
+    there is one, else those that are spread over it.
+    """
+    is_of_many = node.name in _OF_MANY or node.reduction is not None
+    alike = [o for o in node.operands if o.shape == node.shape and not is_of_many]
+    for operand in node.operands if is_together or not alike else alike:
+        try:
+            spread = None if is_of_many else np.broadcast_to(operand.cells, node.shape)
+        except ValueError:
+            spread = None
+        if spread is not None:
+            yield spread.ravel()[flat]
+        elif is_together:
+            yield from operand.cells.ravel().tolist()
 
 
 def source_range(frame: FrameType | None) -> SourceRange | None:

@@ -82,6 +82,8 @@ class _Taker:
         self._original = original
         self._tape = tape
         self.__wrapped__ = original
+        # A library that is first imported in the traced code may write a doc string of its own from it.
+        self.__doc__ = original.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._tape.follows(sys._getframe(1).f_code.co_filename):
