@@ -99,13 +99,13 @@ def candidates(operator: Operator, point: SingularPoint) -> Iterator[Edit]:
     conditions = _conditions(place)
     for names, before in _namings(operator):
         slots = _slots(operator, names, point, made_by)
-        detached = _filled(operator.dialect.words["detach"], {**_modules(operator), "x": names[point.operand]})
+        detached = filled(operator.dialect.words["detach"], {**_modules(operator), "x": names[point.operand]})
         slots["detached"] = place.with_part(blamed, detached)
         cured = [(condition, "{op}") for condition in conditions]
         cured += [(slots["regular"], cure) for cure in point.cures]
         for condition, cure in cured:
             safe = f"{slots['where']}({condition}, {names[point.operand]}, {point.safe})"
-            text = _filled(cure, {**slots, "op": place.with_part(blamed, safe)})
+            text = filled(cure, {**slots, "op": place.with_part(blamed, safe)})
             used = [line for line, name in before if re.search(rf"\b{name}\b", text)]
             yield Edit(place, text, (*operator.imports(text), *used))
 
@@ -114,14 +114,14 @@ def _slots(operator: Operator, names: Sequence[str], point: SingularPoint, made_
     """Return what the templates of a point are filled with."""
     modules = _modules(operator)
     slots = {
-        **{slot: _filled(word, {**modules, "x": names[0]}) for slot, word in operator.dialect.words.items()},
+        **words_of(operator.dialect, modules, names[0]),
         "x": names[0],
         "y": (*names, "")[1],
         "dim": operator.dim,
         "call": operator.expression.text,
         "inner": _inner(operator, made_by),
     }
-    return {**slots, **_of_regular(operator, made_by, slots), "regular": _filled(point.regular, slots)}
+    return {**slots, **_of_regular(operator, made_by, slots), "regular": filled(point.regular, slots)}
 
 
 def _of_regular(operator: Operator, made_by: ast.expr, slots: Mapping[str, str]) -> dict[str, str]:
@@ -153,7 +153,13 @@ def _inner(operator: Operator, made_by: ast.expr) -> str:
     return ", ".join([*map(ast.unparse, operator.arguments_of(made_by)), *named])
 
 
-def _filled(template: str, slots: Mapping[str, str]) -> str:
+def words_of(dialect: Dialect, modules: Mapping[str, str], x: str) -> dict[str, str]:
+    """Return the slots that a library fills in its own words, for a first operand."""
+    return {slot: filled(word, {**modules, "x": x}) for slot, word in dialect.words.items()}
+
+
+def filled(template: str, slots: Mapping[str, str]) -> str:
+    """Fill the slots of a template."""
     return re.sub(r"\{(\w+)\}", lambda m: slots[m[1]], template)
 
 

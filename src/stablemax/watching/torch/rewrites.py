@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from stablemax.trace.gradients.gradient_cures import Operator
 from stablemax.trace.rewritten_source import Expression, expression_of
-from stablemax.trace.torch.gradient_cures import Operator
+from stablemax.trace.torch.gradient_flow import DIALECT
 from stablemax.trace.traced_code import display_name
 from stablemax.watching.torch.call_sites import CallSites
 from stablemax.watching.torch.replay import ReplayedOperation
@@ -42,7 +43,7 @@ def operator_of(operation: ReplayedOperation, sites: CallSites) -> Operator | No
     expression = None if site.code is None else expression_of(site.site, [site.code])
     if expression is None or site.code is None:
         return None
-    operator = Operator(expression, {**_MODULES, **_globals_of(site.code)})
+    operator = Operator(expression, {**_MODULES, **_globals_of(site.code)}, DIALECT)
     return operator if _calls(expression.node) == operation.plan.name.strip("_") else None
 
 

@@ -7,13 +7,18 @@ from dataclasses import replace
 
 import torch
 
-from stablemax.trace.torch.singular_points import POINTS, ZEROS, SingularPoint
+from stablemax.trace.gradients.gradient_cures import filled, words_of
+from stablemax.trace.gradients.singular_points import POINTS, SingularPoint
+from stablemax.trace.torch.gradient_flow import DIALECT, ZEROS
 from stablemax.watching.torch.call_sites import CallSites
 from stablemax.watching.torch.replay import Replay, ReplayedOperation, TensorNumber, apply
 from stablemax.watching.torch.rewrites import Rewrite, expression_text, operand_text, operator_of, place_words
 
 _INFINITE = frozenset(("log-at-zero", "log1p-at-minus-one", "division-by-zero", "reciprocal-of-zero"))
 """Points at which the operator itself is infinite or NaN, so that a finite loss does not take that."""
+_OF_THE_OPERAND = ("{inner}", "{of_regular}", "{of_regular_rows}")
+"""Slots of cures that write anew what made an operand: to a replay that is another operation."""
+_MODULES = {"torch": "torch"}
 
 
 def singular_rewrites(forward: Replay, sites: CallSites) -> Iterator[Rewrite]:
@@ -27,7 +32,7 @@ def singular_rewrites(forward: Replay, sites: CallSites) -> Iterator[Rewrite]:
             if point.operand_calls and made_by.get(operands[point.operand].number) not in point.operand_calls:
                 continue
             for cure in point.cures:
-                if "{inner}" not in cure:
+                if not any(slot in cure for slot in _OF_THE_OPERAND):
                     rewrite = _rewrite(position, operation, point, cure, sites)
                     yield _of_untaken(rewrite, forward, point)
 
@@ -55,15 +60,15 @@ def _rewrite(position: int, operation: ReplayedOperation, point: SingularPoint, 
             apply(operation, again)
             return again[operation.outputs[0]]
 
-        slots = {"x": "x", "y": "y", "torch": "torch", "dim": repr(dim), "call": "run(blamed)"}
-        slots["regular"] = f"({point.regular.format_map(slots)})"
+        slots = {**words_of(DIALECT, _MODULES, "x"), "x": "x", "y": "y", "dim": repr(dim), "call": "run(blamed)"}
+        slots["regular"] = f"({filled(point.regular, slots)})"
         slots["op"] = f"run(torch.where({slots['regular']}, blamed, {point.safe}))"
         slots["detached"] = "run(blamed.detach())"
         given = {**names, "torch": torch, "run": run, "blamed": blamed}
         regular = eval(slots["regular"], given)  # noqa: S307 - a template of ours
         if bool(torch.as_tensor(regular).all()):
             raise ValueError("no number is at a singular point")
-        value = eval(cure.format_map(slots), given)  # noqa: S307 - a template of ours
+        value = eval(filled(cure, slots), given)  # noqa: S307 - a template of ours
         if not isinstance(value, torch.Tensor):
             raise TypeError("code of a singular point gives a tensor")
         return value
@@ -75,9 +80,9 @@ def _text(operation: ReplayedOperation, point: SingularPoint, cure: str, sites: 
     """Write the code with the user's own expressions; with letters where these are not known."""
     operator = operator_of(operation, sites)
     names = [operand_text(operator, i) or letter for i, letter in enumerate("xy")]
-    slots = {"x": names[0], "y": names[1], "torch": "torch", "dim": "-1"}
+    slots = {**words_of(DIALECT, _MODULES, names[0]), "x": names[0], "y": names[1], "dim": "-1"}
     slots["call"] = f"{operation.plan.name}({', '.join(names[: point.operand + 1])})"
-    slots["regular"] = point.regular.format_map(slots)
+    slots["regular"] = filled(point.regular, slots)
     safe = f"torch.where({slots['regular']}, {names[point.operand]}, {point.safe})"
     if operator is None:
         call = f"torch.{operation.plan.name}"
@@ -88,5 +93,5 @@ def _text(operation: ReplayedOperation, point: SingularPoint, cure: str, sites: 
         slots |= {"dim": operator.dim, "call": place.text, "op": place.with_part(blamed, safe)}
         slots["detached"] = place.with_part(blamed, f"{names[point.operand]}.detach()")
         of = expression_text(place)
-    text = cure.format_map({**slots, "regular": slots["regular"]})
+    text = filled(cure, slots)
     return f"# {place_words(operation, sites)}, in the place of {of}\n{text}\n"
