@@ -85,6 +85,16 @@ def masked_roots(x: Any) -> Any:
     return jax.vmap(lambda v: jnp.where(v > 0, jnp.sqrt(v), 0.0))(x).sum()
 
 
+@jax.jit  # type: ignore[untyped-decorator]
+def compiled_root(x: Any) -> Any:
+    return jnp.sqrt(x)
+
+
+@jax.jit  # type: ignore[untyped-decorator]
+def root_of_a_helper(x: Any) -> Any:
+    return jnp.where(x > 0, compiled_root(x), 0.0).sum()
+
+
 def length(x: Any) -> Any:
     return jnp.sqrt((x * x).sum())
 
@@ -144,6 +154,13 @@ def test_a_lambda_of_a_batch_is_told_from_the_function_on_its_line() -> None:
     trace = gradient_trace(masked_roots, [1.0, 0.0])
     assert trace.pattern == "untaken-branch"
     assert "jax.vmap(lambda v: jnp.where(v > 0, jnp.sqrt(jnp.where(v > 0, v, 1.0)), 0.0))(x)" in trace.instead
+
+
+def test_a_compiled_function_that_is_called_is_rewritten_where_it_stands() -> None:
+    trace = gradient_trace(root_of_a_helper, [1.0, 0.0])
+    assert blamed_text(trace) == "return jnp.sqrt(x)"
+    assert "def compiled_root(x: Any)" in trace.instead
+    assert "the gradient at x[1] = 0.0 is then 0, and 0 is right" in trace.instead_why
 
 
 def root(x: Any) -> Any:

@@ -12,10 +12,11 @@ jax = pytest.importorskip("jax", reason="primitives of JAX are run")
 import jax.numpy as jnp  # noqa: E402
 from jax import lax  # noqa: E402
 
-from stablemax.numerics.formats import FLOAT64  # noqa: E402
+from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format  # noqa: E402
 from stablemax.trace.exact_cells import nearest  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
 from stablemax.trace.jax.jax_trace import JaxCode  # noqa: E402
+from stablemax.trace.jax.plain_arithmetic import computed_alike  # noqa: E402
 
 X = np.random.default_rng(0).normal(size=(3, 4))
 Y = np.random.default_rng(1).uniform(0.1, 0.9, size=(3, 4))
@@ -100,3 +101,23 @@ def test_exact_cells_are_what_float64_comes_close_to(name: str) -> None:
     assert run.exact is not None
     assert run.exact.shape == run.value.shape
     np.testing.assert_allclose(nearest(run.exact), run.value, rtol=1e-11)
+
+
+SAME_BITS = {
+    **dict.fromkeys(("add", "sub", "mul", "div", "eq", "lt", "ge"), 2),
+    **dict.fromkeys(("sqrt", "neg", "abs", "square", "is_finite"), 1),
+}
+
+
+@pytest.mark.parametrize("fmt", [FLOAT16, BFLOAT16, FLOAT32], ids=lambda fmt: fmt.name)
+def test_what_numpy_computes_in_place_of_xla_has_its_bits(fmt: Format) -> None:
+    a, b = (fmt.cast(np.random.default_rng(seed).uniform(0.2, 9, 2000)) for seed in (0, 1))
+    a[::2] *= -1
+    a[:4], b[:4] = [0.0, np.inf, -np.inf, np.nan], [0.0, 0.0, np.inf, 1.0]
+    computed = jax.jit(lambda *xs: {name: getattr(lax, name)(*xs[:n]) for name, n in SAME_BITS.items()})(a, b)
+    with np.errstate(all="ignore"):
+        for name, n in SAME_BITS.items():
+            alike = computed_alike(name, {}, (a, b)[:n])
+            assert alike is not None
+            assert alike.dtype == computed[name].dtype
+            np.testing.assert_array_equal(alike.astype(float), np.asarray(computed[name]).astype(float), err_msg=name)

@@ -195,6 +195,8 @@ def functions_of(codes: Sequence[CodeType], root: Callable[..., Any]) -> list[Fu
     while waiting:
         thing = waiting.pop()
         function = getattr(thing, "__func__", thing)
+        if callable(function) and not isinstance(function, (FunctionType, type)):
+            function = getattr(function, "__wrapped__", None)  # as jax.jit keeps what it compiles
         if id(function) in known or not isinstance(function, (FunctionType, type)):
             continue
         known[id(function)] = function

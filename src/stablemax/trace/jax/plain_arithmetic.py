@@ -21,10 +21,13 @@ _ROUNDED: Mapping[str, Callable[..., Any]] = MappingProxyType(
 _OF_INTEGERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **{name: _ROUNDED[name] for name in ("add", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge")},
-        "max": np.maximum, "min": np.minimum, "and": np.logical_and, "or": np.logical_or, "not": np.logical_not,
+        "max": np.maximum, "min": np.minimum,
     }
 )  # fmt: skip
-_OF_TRUTH_VALUES = ("and", "or", "not", "eq", "ne")
+_OF_TRUTH_VALUES: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"and": np.logical_and, "or": np.logical_or, "not": np.logical_not, "eq": np.equal, "ne": np.not_equal}
+)
+_NARROW = ("float16", "bfloat16")
 
 
 def computed_alike(name: str, params: Mapping[str, Any], arrays: Sequence[Array]) -> Array | None:
@@ -37,27 +40,31 @@ def computed_alike(name: str, params: Mapping[str, Any], arrays: Sequence[Array]
     >>> computed_alike("add", {}, [np.float32([1e-40]), np.float32([0])]) is None
     True
     """
-    kinds = {array.dtype.name for array in arrays}
-    if len(kinds) != 1:
+    if len({array.dtype for array in arrays}) != 1:
         return None
-    dtype = arrays[0].dtype
-    is_format = dtype.name in FORMATS
     if name == "convert_element_type":
-        target = np.dtype(params["new_dtype"])
-        if target.name not in FORMATS or not (is_format or dtype.kind in "biu"):
-            return None
-        result = arrays[0].astype(target)
+        result = _converted(arrays[0], np.dtype(params["new_dtype"]))
     else:
-        if dtype.kind == "b":
-            function = _OF_INTEGERS.get(name) if name in _OF_TRUTH_VALUES else None
-        elif dtype.kind in "iu":
-            function = _OF_INTEGERS.get(name) if name not in _OF_TRUTH_VALUES[:3] else None
-        else:
-            function = _ROUNDED.get(name) if is_format else None
-        if function is None:
-            return None
-        result = np.asarray(function(*arrays))
-    return None if any(map(_has_subnormals, (*arrays, result))) else result
+        function = _function(name, arrays[0].dtype)
+        result = None if function is None else np.asarray(function(*arrays))
+    return None if result is None or any(map(_has_subnormals, (*arrays, result))) else result
+
+
+def _function(name: str, dtype: np.dtype[Any]) -> Callable[..., Any] | None:
+    """Return the function of NumPy's that is a primitive on numbers of a dtype."""
+    if dtype.name in FORMATS:
+        return _ROUNDED.get(name)
+    if dtype.kind == "b":
+        return _OF_TRUTH_VALUES.get(name)
+    return _OF_INTEGERS.get(name) if dtype.kind in "iu" else None
+
+
+def _converted(array: Array, target: np.dtype[Any]) -> Array | None:
+    """Round numbers to a format; None where NumPy may round them twice."""
+    is_wide = target.name in ("float32", "float64")
+    is_narrow = target.name in FORMATS and array.dtype.name in (*_NARROW, "float32", "bool")
+    from_any = array.dtype.name in FORMATS or array.dtype.kind in "biu"
+    return array.astype(target) if is_narrow or (is_wide and from_any) else None
 
 
 def _has_subnormals(array: Array) -> bool:
