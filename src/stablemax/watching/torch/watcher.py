@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -160,6 +160,8 @@ class Watcher:
         """Look at an output that may not be finite: what is made there counts once it is mixed with other numbers."""
         if self._waiting is not None and self.check.operations - self._waiting.used.number > _MOST_WAITED:
             self._settle()
+        if self._waiting is not None:
+            self._origins.note(output, NonFiniteOrigin(OriginKind.MADE, found=self._waiting.found))
         if self._found is not None or self._waiting is not None:
             return
         step = self.steps.current
@@ -263,7 +265,16 @@ class Watcher:
                 maker = makers.get(id(source), entry)
                 made[id(leaf)] = (maker, source, leaf)
         first = min(made.values(), key=lambda one: one[0].number, default=None)
-        return None if first is None else self._later_at(*first)
+        return self._last_made_of(found, entries) if first is None else self._later_at(*first)
+
+    def _last_made_of(self, found: Found, entries: Sequence[RingEntry]) -> Found | None:
+        """Take down the last operation that passes a fault on, where no leaf has a gradient of it."""
+        for entry in reversed([e for e in entries if e.number > found.number and e.plan.is_checked]):
+            for t in entry.outputs():
+                origin = self._origins.of(t)
+                if origin is not None and origin.found is found and not _is_finite(t):
+                    return self._later_at(entry, t)
+        return None
 
     def _later_at(self, entry: RingEntry, output: torch.Tensor, leaf: torch.Tensor | None = None) -> Found:
         kind = WatchedKind.NAN if bool(output.isnan().any()) else WatchedKind.OVERFLOW
