@@ -218,7 +218,7 @@ def test_only_what_is_asked_for_is_reported() -> None:
 def test_sums_that_are_looked_at_later_give_the_same_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As on a GPU, where to look at a number waits for the device.
     monkeypatch.setattr("stablemax.watching.torch.finite_check.AT_ONCE", frozenset())
-    result = watched(path)
+    result = watched(path, every=1)
     assert (result.verdict, result.error) == ("operation", "")
     assert result.fault is not None
     assert result.fault.line == marked(path, "fault"), result.finding
