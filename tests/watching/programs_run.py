@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from pathlib import Path
@@ -38,6 +39,15 @@ def run(path: Path) -> dict[str, Any]:
 
 
 def watched(path: Path, **options: Any) -> Watched:
+    return _watched(path, **options) if options else _watched_once(path)
+
+
+@functools.cache
+def _watched_once(path: Path) -> Watched:
+    return _watched(path)
+
+
+def _watched(path: Path, **options: Any) -> Watched:
     watcher = Watcher(WatchOptions(**{"repro": "", **options}))
     with watcher.watching():
         run(path)

@@ -137,12 +137,15 @@ def test_a_program_without_pytorch_is_no_pass(desk: Path) -> None:
     assert_refused(watch(desk, "--", sys.executable, "-c", "pass"), "has not imported PyTorch", "stablemax.watch()")
     done = watch(desk, "--", sys.executable, "-c", "raise SystemExit(5)")
     assert done.code == 5
-    assert "Nothing found before the program was ended (exit code 5)." in done.err
+    found = " ".join(done.err.split())
+    assert "Nothing was watched: the program failed by itself (exit code 5) before it imported PyTorch." in found
+    assert "reproduce: stablemax watch -- " in found
 
 
-def test_a_program_that_a_signal_ends_has_its_code(desk: Path) -> None:
+def test_a_program_that_a_signal_ends_has_its_code_and_no_report(desk: Path) -> None:
     done = watch(desk, "--", sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
     assert done.code == 128 + signal.SIGTERM
+    assert "Nothing was watched: the program was killed (exit code 143)" in done.err
 
 
 def test_a_python_without_stablemax_is_told_to_install_it(desk: Path) -> None:

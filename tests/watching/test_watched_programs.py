@@ -68,6 +68,64 @@ def test_the_script_shows_each_fault_and_the_test_fails(
         ]()
 
 
+CURED = {
+    "log_of_softmax": ("log-of-softmax", "torch.log(p)"),
+    "log_of_softmax_in_the_backward_pass": ("log-of-softmax", "torch.log(p[torch.arange(2), torch.tensor([1, 0])])"),
+    "logsumexp_of_large_logits": ("log-of-sum-of-exp", "torch.log(torch.exp(logits).sum(1))"),
+    "naive_softplus_without_an_optimizer": ("log-of-one-plus-exp", "torch.log(1 + torch.exp(x @ (weight + 1)))"),
+    "sqrt_at_zero": ("norm-at-zero", "torch.sqrt(squares)"),
+    "sqrt_at_zero_of_scaled_gradients_autocast": ("norm-at-zero", "torch.sqrt(hidden.float().square().sum(1))"),
+    "untaken_branch": ("untaken-branch", "torch.log(weight)"),
+}
+"""The pattern that is told, and the expression in whose place its code is written, behind which an index stays."""
+
+
+@pytest.mark.parametrize("name", CURED)
+def test_a_program_with_the_code_that_is_told_gets_no_alarm(name: str, tmp_path: Path) -> None:
+    path = next(p for p in FAULTY if p.stem == f"operation_{name}")
+    pattern, place = CURED[name]
+    result = watched(path)
+    assert (result.pattern, result.error) == (pattern, ""), result.finding
+    assert "was run on what the last operations got" in result.instead_why
+    *imports, said, code = result.instead.splitlines()
+    assert said.startswith("# ")
+    assert f"{path.name}:{result.fault.line}" in said  # type: ignore[union-attr]
+    cured = tmp_path / path.name
+    source = path.read_text(encoding="utf-8")
+    assert source.count(place) == 1
+    index = "[torch.arange(2), torch.tensor([1, 0])]" if "[" in place else ""
+    text = source.replace(place, f"({code}){index}")
+    cured.write_text("\n".join([*imports, text]), encoding="utf-8")
+    again = watched(cured)
+    assert (again.verdict, again.error) == (None, ""), again.finding
+
+
+def test_patterns_of_half_precision_and_of_several_places_are_told() -> None:
+    by_name = {p.stem: p for p in FAULTY}
+    half = watched(by_name["operation_variance_in_float16_autocast"])
+    assert half.pattern == "mean-of-squares-in-half"
+    assert "(x.float() ** 2).mean(-1, keepdim=True).to(x.dtype)" in half.instead
+    both = watched(by_name["operation_naive_sigmoid_loss_float64"])
+    assert both.pattern == "log-of-one-minus-sigmoid, log-of-sigmoid"
+    assert "F.logsigmoid(" in both.instead
+
+
+def test_no_cure_is_told_where_none_was_run() -> None:
+    for name in ("operation_adam_without_epsilon", "operation_label_of_a_masked_class", "divergence_of_sgd"):
+        result = watched(next(p for p in FAULTY if p.stem == name))
+        assert (result.pattern, result.instead, result.instead_why) == ("", "", "")
+
+
+def test_an_infinity_that_is_right_where_it_is_made_is_not_called_the_fault_of_the_input() -> None:
+    result = watched(next(p for p in FAULTY if p.stem == "operation_log_of_softmax_in_the_backward_pass"))
+    assert result.fault is not None
+    assert result.cause is not None
+    assert (result.fault.phase, result.fault.operation, result.fault.step) == ("backward", "aten.div", 2)
+    assert "the input is to blame" not in result.cause.sentence
+    assert result.retrace is not None
+    assert result.retrace.outcome.is_failure
+
+
 def test_a_cause_is_not_the_operation_that_shows_it() -> None:
     result = watched(next(p for p in FAULTY if p.stem == "operation_log_of_softmax"))
     assert result.fault is not None
@@ -160,7 +218,7 @@ def test_only_what_is_asked_for_is_reported() -> None:
 def test_sums_that_are_looked_at_later_give_the_same_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As on a GPU, where to look at a number waits for the device.
     monkeypatch.setattr("stablemax.watching.torch.finite_check.AT_ONCE", frozenset())
-    result = watched(path)
+    result = watched(path, every=1)
     assert (result.verdict, result.error) == ("operation", "")
     assert result.fault is not None
     assert result.fault.line == marked(path, "fault"), result.finding

@@ -123,7 +123,9 @@ class Watched:
     history: tuple[WatchedStep, ...] = ()
     #: The last operations, run again beside exact arithmetic
     retrace: Trace | None = None
-    #: Code to write instead, where a known cure was run on the failing input; and why
+    #: Ids of the patterns that the code to write instead is for
+    pattern: str = ""
+    #: Code to write instead, where a known cure was run on what the last operations got; and what it gave
     instead: str = ""
     instead_why: str = ""
     #: The folder with files that show it; empty where there is none

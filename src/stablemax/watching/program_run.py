@@ -99,10 +99,22 @@ def _result(folder: Path, program: Sequence[str], code: int) -> Watched:
     best = next((r for r in results if r.verdict is not None), None)
     best = best or max(results, key=lambda r: r.operations, default=None)
     if best is None:
-        finding = f"Nothing found before the program was ended (exit code {code})."
-        best = Watched(finding, None, notes=("a program that is killed does not report how much was watched",))
+        best = Watched(_unwatched(code, was_begun=bool(count)), None)
+    elif best.verdict is None and not (best.operations or best.error) and code:
+        best = replace(best, finding=f"Nothing was watched: {_failed(code)} before it computed with PyTorch.")
     notes = (*best.notes, f"{count} processes were watched") if count > 1 else best.notes
     return replace(best, exit_code=code, repro=_relative(best.repro), notes=notes)
+
+
+def _unwatched(code: int, *, was_begun: bool) -> str:
+    """Say why nothing was reported, or nothing was there to be watched."""
+    if was_begun:
+        return f"Nothing found before the program ended (exit code {code}); it did not report how much was watched."
+    return f"Nothing was watched: {_failed(code)} before it imported PyTorch."
+
+
+def _failed(code: int) -> str:
+    return f"the program {'was killed' if code > _BY_SIGNAL else 'failed by itself'} (exit code {code})"
 
 
 def _relative(path: str) -> str:

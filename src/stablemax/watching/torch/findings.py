@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -26,6 +26,10 @@ _NO_WIDE_CAUSE = (
     "no cause is named: the last operations have too many numbers for exact arithmetic, and float64 has no other "
     "result there"
 )
+
+
+_OF_INPUT = ": the input is to blame"
+_NO_CURE = "no cure was looked for: the last operations have too many numbers for exact arithmetic"
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,14 @@ def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
             finding += f" It is {cure.pattern}: {cure.why}."
     if fault.harm:
         finding += f" {fault.harm}"
+    if cure is not None and cause is not None:
+        # Exact arithmetic may have no number there either; but there is code that has one.
+        cause = replace(cause, sentence=cause.sentence.removesuffix(_OF_INPUT))
     result = Watched(
-        finding, verdict, found, cause, history=_shown(steps), retrace=retraced.trace, notes=retraced.notes,
-        instead="" if cure is None else cure.code, instead_why="" if cure is None else cure.told,
-    )  # fmt: skip
+        finding, verdict, found, cause, history=_shown(steps), retrace=retraced.trace, notes=retraced.notes
+    )
+    if cure is not None:
+        result = replace(result, pattern=cure.pattern, instead=cure.code, instead_why=cure.told)
     return Finding(result, retraced.replay)
 
 
@@ -190,7 +198,8 @@ def _cause(replay: Replay, faulty: int, sites: CallSites) -> _Retraced:
         wide = caused_beside_float64(replay)
         if wide is None:
             return _Retraced(replay, notes=(_NO_WIDE_CAUSE,))
-        return _Retraced(replay, _cause_at(wide.operation, faulty, wide.words, wide.truth, sites), is_decided=True)
+        cause = _cause_at(wide.operation, faulty, wide.words, wide.truth, sites)
+        return _Retraced(replay, cause, notes=(_NO_CURE,), is_decided=True)
     try:
         exact = caused_exactly(replay, sites)
     except StablemaxError as error:

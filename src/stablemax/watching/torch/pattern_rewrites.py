@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from stablemax.libraries.torch_arrays import to_numpy
+from stablemax.numerics.formats import FORMATS
 from stablemax.trace.cures.applying import MODULES, written
 from stablemax.trace.cures.flow import ArgumentKey, Flow, FlowNode, Operand
 from stablemax.trace.cures.matching import Match, Matcher
@@ -27,10 +28,13 @@ _OF_PARTS = (
 )
 
 
-def pattern_rewrites(forward: Replay, flow: Flow, sites: CallSites, *, of_gradient: bool) -> Iterator[Rewrite]:
+def pattern_rewrites(
+    forward: Replay, flow: Flow, sites: CallSites, *, of_gradient: bool, extending: bool = False
+) -> Iterator[Rewrite]:
     """Yield the code of patterns for each operation that is the root of one, the last root first.
 
-    With `of_gradient` it is the backward pass that goes wrong.
+    With `of_gradient` it is the backward pass that goes wrong; with `extending` it is the code of other functions, for
+    formulas that have no number of the format.
     """
     matcher = Matcher(flow)
     for root in reversed(flow.nodes):
@@ -42,7 +46,7 @@ def pattern_rewrites(forward: Replay, flow: Flow, sites: CallSites, *, of_gradie
         ):
             continue
         for pattern in PATTERNS:
-            if pattern.extends or (pattern.is_of_half and root.values.dtype.itemsize > _HALF):
+            if bool(pattern.extends) is not extending or (pattern.is_of_half and root.values.dtype.itemsize > _HALF):
                 continue
             match = next((m for m in (matcher.at(tree, root) for tree in pattern.trees) if m is not None), None)
             for code in () if match is None else pattern.code("torch"):
@@ -129,9 +133,10 @@ def _rewrite(position: int, pattern: Pattern, code: str, match: Match, program: 
         "import math\n" if "math." in computed else ""
     )
     said = f"# {place_words(operation, program.sites)}, in the place of {pattern.formula}{_inner_lines(match, program)}"
-    return Rewrite(
-        position, pattern.id, pattern.why, f"{first}{said}\n{written(code, match, names, 'torch')}\n", output
-    )
+    text = f"{first}{said}\n{written(code, match, names, 'torch')}\n"
+    fmt = FORMATS[str(operation.dtypes[0]).removeprefix("torch.")]
+    extends = pattern.extends.format(limit=str(math.floor(fmt.exp_overflow.real)))
+    return Rewrite(position, pattern.id, pattern.why, text, output, extends)
 
 
 def _inner_lines(match: Match, program: _Program) -> str:

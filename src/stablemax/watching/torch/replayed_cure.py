@@ -89,7 +89,12 @@ def replayed_cure(replay: Replay, sites: CallSites) -> ReplayedCure | None:
     rewrites: Iterator[Rewrite] = pattern_rewrites(forward, flow, sites, of_gradient=is_gradient)
     if is_gradient:
         rewrites = itertools.chain(singular_rewrites(forward, sites), rewrites)
-    return _tried(replay, itertools.islice(rewrites, _MOST_TRIED), right, is_gradient=is_gradient)
+    cure = _tried(replay, itertools.islice(rewrites, _MOST_TRIED), right, is_gradient=is_gradient)
+    if cure is not None or is_gradient or np.isfinite(result).all():
+        return cure
+    others = pattern_rewrites(forward, flow, sites, of_gradient=False, extending=True)
+    known = replace(right, result=np.where(np.isfinite(result), result, math.nan))
+    return _tried(replay, itertools.islice(others, _MOST_TRIED), known, is_gradient=False)
 
 
 def _tried(replay: Replay, rewrites: Iterator[Rewrite], right: _Right, *, is_gradient: bool) -> ReplayedCure | None:
@@ -115,7 +120,10 @@ def _tried(replay: Replay, rewrites: Iterator[Rewrite], right: _Right, *, is_gra
 
 def _told(rewrites: list[Rewrite], right: _Right, *, is_gradient: bool) -> ReplayedCure:
     whose = "the gradient" if is_gradient else "the result"
-    if right.is_known:
+    extends = "; ".join(dict.fromkeys(r.extends for r in rewrites if r.extends))
+    if extends:
+        gave = f"{whose} is then finite. It is another function: {extends}"
+    elif right.is_known:
         gave = f"{whose} is then that of exact arithmetic, to half of the digits"
     else:
         gave = f"{whose} is then finite, and the same wherever it was; exact arithmetic has no number in its place"

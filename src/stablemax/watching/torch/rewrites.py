@@ -35,6 +35,8 @@ class Rewrite:
     #: The code to write, beneath a comment that says where.
     text: str
     output: Callable[[dict[int, torch.Tensor]], torch.Tensor]
+    #: What it gives where the formula has no number of the format: then it is another function.
+    extends: str = ""
 
 
 def operator_of(operation: ReplayedOperation, sites: CallSites) -> Operator | None:

@@ -49,7 +49,7 @@ class Watcher:
         self._found: Watched | None = None
         #: The first fault, and where it is used; it is told of once more of what is made of it is known.
         self._waiting: UsedFault | None = None
-        #: Gradients of leaves that were made of what is not used yet, by the address of its fault.
+        #: Gradients of leaves that were made of what is not used yet, by the number of its fault.
         self._gradients: dict[int, Found | None] = {}
         #: When something was found, in nanoseconds of the clock of the machine.
         self.found_ns = 0
@@ -160,6 +160,8 @@ class Watcher:
         """Look at an output that may not be finite: what is made there counts once it is mixed with other numbers."""
         if self._waiting is not None and self.check.operations - self._waiting.used.number > _MOST_WAITED:
             self._settle()
+        if self._waiting is not None:
+            self._origins.note(output, NonFiniteOrigin(OriginKind.MADE, found=self._waiting.found))
         if self._found is not None or self._waiting is not None:
             return
         step = self.steps.current
@@ -217,7 +219,7 @@ class Watcher:
         if incoming is not None:
             incoming = incoming_as_used(incoming, entry, self.steps.current, self.check.sites)
         found = origin.found or used
-        later = self._gradients.get(id(found))
+        later = self._gradients.get(found.number)
         self._waiting = UsedFault(found, used, incoming, self._unseen(origin), harm, later)
         goes_on = suspicion.kind is not WatchedKind.LOST and not isinstance(output, torch.nn.Parameter)
         if incoming is not None or not goes_on or output is self.steps.last_loss:
@@ -239,13 +241,18 @@ class Watcher:
             self._settle()
         elif self._found is None and self.check.is_active:
             with self._ending_on_mistakes():
-                faults = {id(o.found): o.found for _, o in self._origins.made() if o.found is not None}
+                faults = {o.found.number: o.found for _, o in self._origins.made() if o.found is not None}
                 # A step overwrites the parameters that the gradients were taken at.
                 self._gradients = {
-                    i: self._gradients.get(i) or self._later(found) for i, found in list(faults.items())[:_MOST_KEPT]
+                    n: self._gradients.get(n) or self._gradient_of(found)
+                    for n, found in list(faults.items())[:_MOST_KEPT]
                 }
 
     def _later(self, found: Found) -> Found | None:
+        """Take down the first gradient of a leaf that was made after a fault; else what was made of that last."""
+        return self._gradient_of(found) or self._last_made_of(found)
+
+    def _gradient_of(self, found: Found) -> Found | None:
         """Take down the first gradient of a leaf that was made after a fault, and is not finite."""
         entries = self.check.ring.all()
         leaves = {id(t): t for e in entries for t in e.tensors if is_leaf(t)}
@@ -264,6 +271,15 @@ class Watcher:
                 made[id(leaf)] = (maker, source, leaf)
         first = min(made.values(), key=lambda one: one[0].number, default=None)
         return None if first is None else self._later_at(*first)
+
+    def _last_made_of(self, found: Found) -> Found | None:
+        """Take down the last operation that passes a fault on."""
+        for entry in reversed([e for e in self.check.ring.all() if e.number > found.number and e.plan.is_checked]):
+            for t in entry.outputs():
+                origin = self._origins.of(t)
+                if origin is not None and origin.found is found and not _is_finite(t):
+                    return self._later_at(entry, t)
+        return None
 
     def _later_at(self, entry: RingEntry, output: torch.Tensor, leaf: torch.Tensor | None = None) -> Found:
         kind = WatchedKind.NAN if bool(output.isnan().any()) else WatchedKind.OVERFLOW
