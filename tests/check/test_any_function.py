@@ -16,6 +16,7 @@ import pytest
 from stablemax.check.any_function.checking import checked
 from stablemax.check.any_function.function_search import FunctionOptions
 from stablemax.check.any_function.input_ranges import RangedArgument
+from stablemax.check.any_function.judged_input import HeldTo, judged_input
 from stablemax.check.target.any_target import AnyTarget
 from stablemax.check.target.load import Code
 from stablemax.check.target.messages import FurtherArgument, Target
@@ -23,6 +24,8 @@ from stablemax.cli.argument_ranges import range_of
 from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from stablemax.results import BreakingInput, FunctionCheck, Grade, Outcome
 from stablemax.text.errors import StablemaxError
+from stablemax.trace.given_arguments import GivenArguments
+from stablemax.trace.numpy.numpy_run import NumpyCode
 
 Function = Callable[..., Any]
 
@@ -353,3 +356,9 @@ def test_the_pasted_test_is_formatted_and_names_what_it_tries() -> None:
     example = example_of(check(positive_part, x="normal(0, 30, 4x3)"))
     assert "def test_accuracy_of_positive_part_at_x_100_in_float32() -> None:" in example.test
     assert example.code.splitlines()[-1] == "print(output)  # [[inf]]; exactly [[100.0]]"
+
+
+def test_an_input_whose_result_holds_no_numbers_breaks_nothing() -> None:
+    given = GivenArguments(("x",), (np.float32([1.0]),))
+    judged = judged_input(NumpyCode(given, FLOAT32, lambda x: np.log(x)[:-1]), HeldTo())
+    assert (judged.outcome, judged.is_broken, judged.value.size) == (Outcome.OK, False, 0)

@@ -647,3 +647,160 @@ SCALE = 2.5
 
 def test_numbers_that_are_only_looked_at_leave_the_result_as_it_is() -> None:
     assert traced(logged, {"x": [1.0, 2.0]}).outcome is Outcome.OK
+
+
+# --- what a sentence names ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "words"),
+    [
+        (lambda x: np.log(np.exp(x[::-1])), {"x": X([1.0, 2.0, 200.0, 3.0])}, "(first: x[2] = 200.0)"),
+        (lambda x: np.log(np.exp(x.T)), {"x": X([[1.0, 200.0], [3.0, 4.0]])}, "(first: x[0, 1] = 200.0)"),
+        (lambda x: np.log(np.exp(x[::-1] - x.min())), {"x": X([0.0, 1.0, 200.0])}, "(first: x[2] = 200.0)"),
+        (lambda v, g: g * v / np.linalg.norm(v), {"v": X([1e25, 1.0]), "g": X(100.0)}, "for 1 of 1 cell"),
+        (lambda x, b: np.log((x * 1e38).sum(0)) + b, {"x": X([[3.0, 1.0]] * 2), "b": X([7.0, 8.0])}, "sum over"),
+    ],
+)
+def test_a_place_is_that_of_the_number_which_went_in_and_none_of_another_argument(
+    function: Function, arguments: dict[str, Any], words: str
+) -> None:
+    trace = traced(function, arguments)
+    assert trace.blame is not None
+    assert words in trace.blame.sentence
+    assert not any(f"first: {name}" in trace.blame.sentence for name in ("g", "b"))
+
+
+def test_naming_a_number_takes_no_longer_where_every_operation_reads_another_twice() -> None:
+    def doubled(x: Any, y: Any) -> Any:
+        a = 0.5 * x + 0.5 * x
+        for _ in range(60):
+            a = 0.5 * a + 0.5 * a
+        return np.log(np.exp(a)) + y
+
+    trace = traced(doubled, {"x": X([1.0, 200.0]), "y": X([1.0, 2.0])})
+    assert trace.blame is not None
+    assert "(first: x[1] = 200.0)" in trace.blame.sentence
+
+
+def test_a_running_sum_is_not_written_as_a_function_of_one_number() -> None:
+    def moving(x: Any) -> Any:
+        c = np.cumsum(x)
+        return c[1:] - c[:-1]
+
+    trace = traced(moving, {"x": X([1e8, 1.0, 1.0, 1.0])})
+    assert trace.blame is not None
+    assert "cumsum(" not in trace.blame.sentence
+
+
+# --- infinities that the code brings --------------------------------------------------------------------
+
+
+def times_mask(x: Any) -> Any:
+    mask = np.array([0.0, 1.0, 0.0], dtype=x.dtype)
+    return x + mask * -np.inf
+
+
+def shifted_poles(x: Any) -> Any:
+    z = -np.log(-np.log(x))
+    return z - z.max()
+
+
+def shifted_start(x: Any) -> Any:
+    a = np.full_like(x, -np.inf)
+    m = np.maximum(a, a)
+    return np.exp(a - m) + x
+
+
+@pytest.mark.parametrize(("function", "words"), [(times_mask, "0 * -inf"), (shifted_start, "-inf - -inf")])
+def test_nan_of_an_infinity_that_the_code_brings_is_no_fault_of_the_input(function: Function, words: str) -> None:
+    trace = traced(function, {"x": X([1.0, 2.0, 3.0])})
+    assert trace.blame is not None
+    assert words in trace.blame.sentence
+    assert trace.blame.sentence.endswith("the code brings the infinity, the input has none")
+
+
+@pytest.mark.parametrize(
+    ("function", "x"),
+    [
+        (lambda x: np.exp(x - x.max()), X([np.inf, 1.0])),
+        (shifted_poles, X([0.0, 0.0])),
+        (lambda x: (1 / x) * 0, X([0.0, 1.0])),
+    ],
+)
+def test_an_infinity_of_the_input_is_not_said_to_be_the_codes(function: Function, x: Any) -> None:
+    trace = traced(function, {"x": x})
+    assert "the code brings" not in trace.finding
+
+
+# --- what is not known ----------------------------------------------------------------------------------
+
+
+def raised_in_numpy(x: Any) -> Any:
+    try:
+        with np.errstate(over="raise"):
+            return np.log(np.exp(x))
+    except FloatingPointError:
+        return x * 0
+
+
+def raised_in_python(x: Any) -> Any:
+    try:
+        y = math.exp(float(x[0]))
+    except OverflowError:
+        y = 1e300
+    return np.array([y, 1.0])
+
+
+@pytest.mark.parametrize(("function", "fmt"), [(raised_in_numpy, FLOAT32), (raised_in_python, FLOAT64)])
+def test_what_code_does_once_arithmetic_raised_is_not_called_right(function: Function, fmt: Format) -> None:
+    trace = traced(function, {"x": np.asarray([800.0])}, fmt)
+    assert "Not all of the code could be followed" in trace.finding
+    assert any("except" in way for way in trace.not_followed)
+
+
+def test_code_that_catches_what_is_not_raised_is_judged() -> None:
+    trace = traced(raised_in_numpy, {"x": X([1.0, 2.0])})
+    assert trace.finding.startswith("raised_in_numpy holds")
+
+
+def test_digits_beyond_the_bits_of_the_shadow_are_not_said_to_agree() -> None:
+    trace = traced(lambda x: np.log(1 - np.tanh(x)), {"x": X([1e5])})
+    assert "as in exact arithmetic" not in trace.finding
+    assert "is not judged" in trace.finding
+
+
+def test_whole_numbers_are_followed_where_real_ones_come_of_them() -> None:
+    def weighted(x: Any, k: Any) -> Any:
+        e = np.exp(k)
+        return x * (e / e.sum())
+
+    trace = traced(weighted, {"x": X([1.0, 2.0]), "k": np.array([0, 800])})
+    assert trace.outcome is Outcome.NAN
+    assert blamed_text(trace) == "e = np.exp(k)"
+
+
+def test_whole_numbers_pick_as_ever() -> None:
+    def picked(x: Any, y: Any) -> Any:
+        rows = np.arange(len(y))
+        taken = np.take_along_axis(x, y[:, None], 1)[:, 0]
+        return x[rows, y] + taken + np.eye(x.shape[1])[y].sum(1) + np.take(x[0], y)
+
+    trace = traced(picked, {"x": X([[1.0, 2.0], [3.0, 4.0]]), "y": np.array([1, 0])})
+    assert (trace.outcome, trace.not_followed) == (Outcome.OK, ())
+
+
+def test_a_minus_before_a_literal_takes_no_number_out_of_the_run() -> None:
+    def masked(x: Any) -> Any:
+        return x + np.float32(-1e9) * np.float32(2 * np.pi)
+
+    assert traced(masked, {"x": X([1.0])}).not_followed == ()
+
+
+def test_a_library_that_is_first_imported_in_traced_code_finds_the_doc_strings_of_numpy() -> None:
+    def documented(x: Any) -> Any:
+        return np.exp(x) * len(np.clip.__doc__ or "")
+
+    length = float(len(np.clip.__doc__ or ""))
+    run = subject(documented, {"x": X([0.0])}, FLOAT32).observed()
+    assert run.value.tolist() == [length]

@@ -360,3 +360,36 @@ def looked_at(x: Any) -> Any:
 
 def test_numbers_that_are_only_looked_at_leave_the_result_as_it_is() -> None:
     assert traced(looked_at, {"x": [1.0, 2.0]}).outcome is Outcome.OK
+
+
+def test_whole_numbers_are_followed_where_real_ones_come_of_them() -> None:
+    def weighted(x: Any, k: Any) -> Any:
+        e = torch.exp(k)
+        return x * (e / e.sum())
+
+    given = GivenArguments(("x", "k"), (FLOAT32.cast(np.asarray([1.0, 2.0])), np.array([0, 800])))
+    trace = trace_any(TorchCode(given, FLOAT32, weighted, weighted, "cpu", False), target="weighted")
+    assert trace.outcome is Outcome.NAN
+    assert blamed_text(trace) == "e = torch.exp(k)"
+
+
+def test_a_mask_made_of_numbers_that_are_0_or_1_is_followed() -> None:
+    def masked(x: Any) -> Any:
+        keep = torch.ones_like(x).tril(-1).bool()
+        return torch.softmax(x.masked_fill(~keep, -math.inf), -1)
+
+    trace = traced(masked, {"x": [[1.0, 2.0], [3.0, 4.0]]})
+    assert trace.not_followed == ()
+    assert trace.blame is not None
+    assert trace.blame.sentence.endswith("the code brings the infinity, the input has none")
+
+
+def test_a_0_that_is_a_difference_of_equal_numbers_is_not_said_to_underflow() -> None:
+    def survival(x: Any) -> Any:
+        p = torch.softmax(x, 0)
+        return torch.log(1 - p.cumsum(0)[:-1])
+
+    trace = traced(survival, {"x": [-3.0, 0.5, 200.0, 1.0]})
+    assert trace.blame is not None
+    assert "log of 0 is infinite" in trace.blame.sentence
+    assert "underflows" not in trace.blame.sentence

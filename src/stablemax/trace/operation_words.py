@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ class CellOfInterest:
     shape: tuple[int, ...]
     place: tuple[int, ...]
     operands: tuple[float, ...] = ()
+    #: What went into it may be 0 because equal numbers were subtracted.
+    is_of_cancelled: bool = False
 
     def may_come_from(self, shape: tuple[int, ...], place: tuple[int, ...]) -> bool:
         """Tell whether a cell of another array may have gone into this one.
@@ -41,7 +44,7 @@ class CellOfInterest:
 
     def may_be_made_of_zero(self) -> bool:
         """Tell whether one of the numbers that it was made of is 0."""
-        return not self.operands or 0 in self.operands
+        return not self.is_of_cancelled and (not self.operands or 0 in self.operands)
 
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
@@ -49,17 +52,28 @@ _EXPONENTIALS = ("exp", "shifted_exp")
 _GRAVEST_FIRST = (Kind.OVERFLOW, Kind.POLE, Kind.INVALID, Kind.ZERO)
 
 
-def sentence_of(record: Record, step: Observation, traced: Traced, row: int, root: Observation | None) -> str:
+def sentence_of(
+    record: Record,
+    step: Observation,
+    traced: Traced,
+    row: int,
+    root: Observation | None,
+    between: Iterable[Observation] = (),
+) -> str:
     """Say what the blamed operation did.
 
     The record has its figures in the whole run, the step is the operation on the bad row alone; the root lost what
-    the step needed, where that is another operation.
+    the step needed, where that is another operation, and `between` are those that ran after the root.
     """
     words = f"{line_words(step.site)}{_deed(record, step, traced, row)}"
     # Of a loop an earlier turn of the same line lost them: no other operation to a reader.
     if root is None or (root.site, root.name) == (step.site, step.name):
         return words
-    return f"{words}; {root_words(root, step.site.file, _told_cell(record, step))}"
+    cell = _told_cell(record, step)
+    if cell is not None and any(s.lost and (s.name == "subtract" or s.origin is Origin.CANCELLATION) for s in between):
+        # A difference of equal numbers is 0, whatever became 0 before.
+        cell = replace(cell, is_of_cancelled=True)
+    return f"{words}; {root_words(root, step.site.file, cell)}"
 
 
 def note_on(record: Record, traced: Traced) -> str:
@@ -119,8 +133,10 @@ def event_words(seen: Observation, event: Event, place: str) -> str:
         limit = f"; it gives 0 below {fmt.exp_underflow.real:.5g} in {fmt.name}" if name in _EXPONENTIALS else ""
         return f"{name} gives 0 {share}{first}{_flushing(event, fmt) or limit}"
     if event.kind is Kind.POLE:
-        operands = f"of {_number(event.operands[0])}" if len(event.operands) == 1 else calculation
-        return f"{f'{name} {operands}'.rstrip()} is infinite {share}{first}"
+        of_one, of_two = len(event.operands) == 1, len(event.operands) == 2
+        operands = f"of {_number(event.operands[0])}" if of_one else calculation
+        what = calculation if of_two and calculation.startswith(name) else f"{name} {operands}".rstrip()
+        return f"{what} is infinite {share}{first}"
     return f"{name} gives NaN {share}{f': {calculation}' if calculation else ''}{first}"
 
 
@@ -192,8 +208,18 @@ def _spacing(seen: Observation) -> str:
     return words
 
 
+_OF_MANY = frozenset((
+    "cumsum", "cumprod", "logcumsumexp", "cumlogsumexp", "add.accumulate", "multiply.accumulate",
+    "logaddexp.accumulate", "softmax", "_softmax", "log_softmax", "_log_softmax", "matmul", "dot", "mm", "bmm", "addmm",
+    "dot_general", "inner",
+))  # fmt: skip
+"""Operations whose output has the shape of an operand, and is made of more than the number at its place."""
+
+
 def _calculation(name: str, operands: tuple[float, ...]) -> str:
     """Write an operation of one or two numbers; empty for one of many."""
+    if name in _OF_MANY:
+        return ""
     if len(operands) == 2 and name in _SIGNS:
         return f"{_number(operands[0])} {_SIGNS[name]} {_number(operands[1])}"
     return f"{name}({', '.join(map(_number, operands))})" if 1 <= len(operands) <= 2 else ""

@@ -14,13 +14,14 @@ from stablemax.numerics.formats import FLOAT64, FORMATS, Format
 from stablemax.results import Trace
 from stablemax.text.vocabulary import NO_OPERATION
 from stablemax.trace.cures.telling import Judge, with_cure
-from stablemax.trace.exact_cells import Special, is_ball
+from stablemax.trace.exact_cells import UNDECIDED, Special, is_ball
 from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments, indexed
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.operation_words import event_words
 from stablemax.trace.reading import Reading
 from stablemax.trace.story import About, tell
+from stablemax.trace.traced_code import arithmetic_handlers
 from stablemax.trace.zero_results import zero_sizes
 from stablemax.truth.balls import Truth
 from stablemax.truth.measure import ExactResult
@@ -121,11 +122,15 @@ class OwnTruth:
             return f"Not all of the code could be followed, so nothing exact stands beside the result: {gives}."
         if is_ball(self.run.exact).ravel()[first]:
             return f"{gives}."
+        if self.run.exact.ravel()[first] is UNDECIDED:
+            return f"{gives}; what is right there takes more than {self.run.bits:,} bits to tell: it is not judged."
         return f"{gives}, as in exact arithmetic{self._bad_input}."
 
     @property
     def left_out(self) -> str:
         """Say what is not judged, and the infinity or NaN of the input that is the reason, where there is one."""
+        if self.run.exact is not None and any(cell is UNDECIDED for cell in self.run.exact.ravel().tolist()):
+            return f"What takes more than {self.run.bits:,} bits to tell is left out."
         return f"What has no value in exact arithmetic either is left out{self._bad_input}."
 
     @property
@@ -171,16 +176,16 @@ class OwnTruth:
     def _of_own_infinities(self, cell: int) -> tuple[Observation, str] | None:
         """Return the operation that makes NaN of an infinity that the code brings: a mask of -inf, a start of inf.
 
-        None where the input has an infinity or NaN, or where more than such operations leave the cell without a value.
+        None where the input has an infinity or NaN, or an operation makes one of numbers: that may be the one.
         """
         steps = [s for s in self.run.steps if s.of_infinities is not None][:_MOST_TRIED]
         is_held_finite = all(np.isfinite(array.astype(np.float64)).all() for array in self.given.held.values())
-        if not steps or self._bad_input or not is_held_finite or self.run.is_sampled:
+        is_made = any(s.valueless is not None for s in self.run.steps)
+        if not steps or is_made or self._bad_input or not is_held_finite or self.run.is_sampled:
             return None
-        others = {s.index for s in self.run.steps if s.valueless is not None}
 
         def has_value_if_given(to: Sequence[Observation]) -> bool:
-            exact = self.subject.valued(self.run, {*others, *(s.index for s in to)}).exact
+            exact = self.subject.valued(self.run, {s.index for s in to}).exact
             return exact is not None and bool(is_ball(exact).ravel()[cell])
 
         if not has_value_if_given(steps):
@@ -226,7 +231,8 @@ def _written(cell: Any) -> str:
 
 def trusted(run: Run, subject: Subject) -> Run:
     """Return a run without its exact result, where numbers may have gone by that: it would agree with any result."""
-    suspects = subject.suspects(run)
+    # What left the arrays may have raised what the code catches; exact numbers would raise nothing, or elsewhere.
+    suspects = (*subject.suspects(run), *(arithmetic_handlers(run.functions) if run.not_followed else ()))
     if not run.is_doubtful and not suspects:
         return run
     return replace(run, exact=None, not_followed=tuple(dict.fromkeys((*run.not_followed, *suspects))))

@@ -184,7 +184,8 @@ def _unstable(
     step, root = culprit
     # A step of one row belongs to a record of the whole run.
     record = run.records.get(step.key) or Record(replace(step, index=0))
-    words = sentence_of(record, step, traced, bad.row, root) + traced.expected.cause(step)
+    between = () if root is None else [s for s in bad.run.steps if root.index < s.index < step.index]
+    words = sentence_of(record, step, traced, bad.row, root, between) + traced.expected.cause(step)
     return f"{words[0].upper()}{words[1:]}. {result}", Blame(step.site.file, step.line, record.seen.index, words)
 
 

@@ -206,6 +206,30 @@ def scalar_conversions(codes: Iterable[CodeType]) -> tuple[str, ...]:
     return tuple(calls)
 
 
+def arithmetic_handlers(codes: Iterable[CodeType]) -> tuple[str, ...]:
+    """Name the ``except`` clauses that may catch an error of arithmetic, by which rounded numbers choose what runs."""
+    clauses: dict[str, None] = {}
+    for code in codes:
+        block = block_of(code)
+        function = parsed(block, code.co_firstlineno) if any("except" in line for line in block) else None
+        for node in ast.walk(function) if function is not None else ():
+            if isinstance(node, ast.ExceptHandler) and _catches_arithmetic(node.type):
+                named = f" {ast.unparse(node.type)}" if node.type is not None else ""
+                clauses.setdefault(f"except{named} at {Path(code.co_filename).name}:{node.lineno}")
+    return tuple(clauses)
+
+
+_ARITHMETIC_ERRORS = frozenset((
+    "ArithmeticError", "FloatingPointError", "OverflowError", "ZeroDivisionError", "ValueError", "RuntimeWarning",
+    "Warning", "Exception", "BaseException",
+))  # fmt: skip
+
+
+def _catches_arithmetic(caught: ast.expr | None) -> bool:
+    names = [] if caught is None else [ast.unparse(n) for n in (getattr(caught, "elts", None) or [caught])]
+    return caught is None or not _ARITHMETIC_ERRORS.isdisjoint(name.rpartition(".")[2] for name in names)
+
+
 def float_constants(codes: Iterable[CodeType]) -> Iterator[float]:
     """Yield the floats that stand in the code of functions, each the very object.
 

@@ -122,7 +122,7 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     counts = ~undefined & ~tiny & ~small & ~explained
     judged = JudgedInput(
         outcome=CODES[worst],
-        cell=int(np.argmax(broken & (codes == worst))),
+        cell=int(np.argmax(broken & (codes == worst))) if broken.size else 0,
         value=run.value,
         truth=right.reshape(run.value.shape),
         counts=counts.reshape(run.value.shape),

@@ -215,7 +215,7 @@ def _read_for(node: FlowNode, flat: int, is_together: bool) -> Iterable[Any]:  #
     Of many numbers, as a sum is, all are yielded, or none: then only operands of the output's own shape count, where
     there is one, else those that are spread over it.
     """
-    is_of_many = node.name in _OF_MANY or node.reduction is not None
+    is_of_many = node.name in _OF_MANY
     alike = [o for o in node.operands if o.shape == node.shape and not is_of_many]
     for operand in node.operands if is_together or not alike else alike:
         try:

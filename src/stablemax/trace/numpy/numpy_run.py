@@ -161,7 +161,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _shadowed(argument: Any, tape: Tape) -> Any:
-    if isinstance(argument, np.ndarray) and cells.format_or_none(argument.dtype) is not None:
+    if isinstance(argument, np.ndarray) and cells.is_followed(argument.dtype):
         values = argument.copy()
         return shadow(values, cells.cells_of(values), tape, ShadowArray)
     return argument.copy() if isinstance(argument, np.ndarray) else argument

@@ -141,7 +141,7 @@ def operate(
     # The inputs may be overwritten.
     inputs = inputs if out is None else [(values.copy(), exact) for values, exact in inputs]
     here = _replaced((args, read), _value_cells) if tape.watch else None
-    result = function(*plain(args), **plain(kwargs))
+    result = _on_floats(tape, name, function, args, kwargs)
     value = np.asarray(plain(result))
     answers = _answers(tape, name, value, args, shadows[0]) if out is None else None
     if answers is not None:
@@ -175,6 +175,18 @@ def operate(
         plain_array(out)[...] = changed
     exact_of(out)[...] = exact
     return out
+
+
+def _on_floats(
+    tape: Tape, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Run an operation on the values; one that raises leads the code where exact numbers do not."""
+    try:
+        return function(*plain(args), **plain(kwargs))
+    except FloatingPointError:
+        tape.lose_call(name)
+        tape.went_on = True
+        raise
 
 
 def _with_shadow(like: Shadowed, result: Any, value: Array, changed: Array, exact: Array | None) -> Any:
@@ -238,9 +250,16 @@ def move(
     """Run a function that only moves numbers on the values and on their cells; it is not recorded."""
     tape, kind = like.tape, type(like)
     result = function(*plain(args), **plain(kwargs))
+    if result is None and not isinstance(args[0], Shadowed):
+        # Written into an array of a library, which has no shadow to write into.
+        tape.lose_call(f"np.{name}()")
+        tape.went_on = True
+        return None
+    # Whole numbers behind the array that is moved say where to.
+    places = [plain(a) if isinstance(a, Shadowed) and a.dtype.kind in "iu" else a for a in args[1:]]
     try:
         options = {k: v for k, v in kwargs.items() if k != "dtype"}
-        exact = on_cells(*shadow_tree(args, tape), **shadow_tree(options, tape))
+        exact = on_cells(*shadow_tree((*args[:1], *places), tape), **shadow_tree(options, tape))
     except _UNFOLLOWABLE:
         tape.lose_call(f"np.{name}()")
         return result

@@ -218,6 +218,8 @@ class Tape:
         frame = self._frame()
         if frame is None:
             return otherwise
+        if frame.f_code not in self.codes:
+            self._add_functions(frame)
         file = frame.f_code.co_filename
         return f"{expression_at(frame) or otherwise} at {Path(file).name}:{frame.f_lineno}"
 

@@ -26,6 +26,7 @@ from stablemax.trace.observation import Observation, Site, observe, record_of
 from stablemax.trace.run import Fix
 from stablemax.trace.torch.aten_call import Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.aten_names import COMPARISONS, CONSTANTS, MOVES
+from stablemax.trace.torch.exact_table import EXACT
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
 from stablemax.trace.traced_code import display_name, float_constants
@@ -119,7 +120,12 @@ class Watch(_Eager):
             self.strangers |= {a for a in (*args, *(kwargs or {}).values()) if isinstance(a, float)}
             self.went_on |= call.name in _FROM_PYTHON
         if not call.floats or call.name in CONSTANTS:
-            return func(*call.arguments, **call.options)
+            result = func(*call.arguments, **call.options)
+            of_whole = self._of_whole_numbers(call, result)
+            if of_whole is not None:
+                with _unseen():
+                    self._look(of_whole, None, call.outputs(result), dispatch, site)
+            return result
         # A write in place destroys its inputs: they have to be looked at before.
         with _unseen():
             before = self._before(call) if call.written else None
@@ -130,6 +136,20 @@ class Watch(_Eager):
         with _unseen():
             self._look(call, before, call.outputs(result), dispatch, site)
         return result
+
+    def _of_whole_numbers(self, call: Call, result: Any) -> Call | None:
+        """Return a call on whole numbers alone that computes real ones as PyTorch runs it: on numbers of its result.
+
+        None for every other call.
+        """
+        is_computed = call.name not in CONSTANTS and (call.name in EXACT and call.name not in _COPIES)
+        if not (is_computed and isinstance(result, torch.Tensor) and result.is_floating_point()):
+            return None
+        with _unseen():
+            as_real = lambda t: t if t.dtype == torch.bool else t.to(result.dtype)  # noqa: E731 - used once
+            arguments, options = call.on(lambda t: t, whole=as_real)
+        converted = Call(call.function, arguments, options)
+        return converted if converted.floats else None
 
     def lose(self, what: str, site: Site) -> None:
         """Record that the shadow could not follow something, with its line."""
@@ -165,9 +185,16 @@ class Watch(_Eager):
         """Record that shadowed numbers became something without a shadow."""
         losses = {"_local_scalar_dense": "a tensor taken as a number", "_to_copy": "conversion to integers"}
         loss = losses.get(call.name) or (_COMPLEX if any(t.is_complex() for t in outputs) else "")
-        if loss and any(self.shadows.has(t) for t in call.floats):
+        if loss and any(self.shadows.has(t) for t in call.floats) and not self._is_kept(call, outputs):
             self.lose(loss, site)
             self.went_on |= loss == _COMPLEX
+
+    def _is_kept(self, call: Call, outputs: list[torch.Tensor]) -> bool:
+        """Tell whether a conversion to bool gives what it gives of exact numbers, too."""
+        if call.name != "_to_copy" or len(outputs) != 1 or outputs[0].dtype != torch.bool:
+            return False
+        exact, values = self.shadows.cells(call.floats[0]), outputs[0].cpu().numpy()
+        return bool(np.array_equal(exact_answers("not_equal", [exact, cells_of(np.zeros(()))], values), values))
 
     def _before(self, call: Call) -> _Before:
         inputs = call.floats
