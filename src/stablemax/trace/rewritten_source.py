@@ -196,7 +196,7 @@ def functions_of(codes: Sequence[CodeType], root: Callable[..., Any]) -> list[Fu
         thing = waiting.pop()
         function = getattr(thing, "__func__", thing)
         if callable(function) and not isinstance(function, (FunctionType, type)):
-            function = getattr(function, "__wrapped__", None)  # as jax.jit keeps what it compiles
+            function = inspect.getattr_static(function, "__wrapped__", None)  # as jax.jit keeps what it compiles
         if id(function) in known or not isinstance(function, (FunctionType, type)):
             continue
         known[id(function)] = function
