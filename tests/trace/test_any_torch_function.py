@@ -393,3 +393,13 @@ def test_a_0_that_is_a_difference_of_equal_numbers_is_not_said_to_underflow() ->
     assert trace.blame is not None
     assert "log of 0 is infinite" in trace.blame.sentence
     assert "underflows" not in trace.blame.sentence
+
+
+def test_a_cell_of_a_layer_is_not_named_after_its_bias() -> None:
+    def loss(x: Any, weight: Any, bias: Any) -> Any:
+        return torch.log(torch.softmax(torch.nn.functional.linear(x, weight, bias), -1))
+
+    rows = np.array([[1.0, 100.0], [2.0, 200.0], [3.0, 300.0]])
+    trace = traced(loss, {"x": rows, "weight": np.eye(2), "bias": [0.5, 0.25]})
+    assert trace.blame is not None
+    assert "bias[" not in trace.blame.sentence

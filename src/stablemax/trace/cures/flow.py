@@ -205,7 +205,10 @@ class Flow:
                 self._made[id(cell)] = number, position
 
 
-_OF_MANY = frozenset(("dot", "matmul", "inner", "vdot", "outer", "einsum", "tensordot"))
+_OF_MANY = frozenset((
+    "dot", "matmul", "inner", "vdot", "outer", "einsum", "tensordot", "dot_general", "addmm", "addmv", "addbmm",
+    "baddbmm", "convolution", "conv_general_dilated", "convolve", "correlate",
+))  # fmt: skip
 """Operations whose output may have the shape of an operand, though its cells are made of many."""
 
 
