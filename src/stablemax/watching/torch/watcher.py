@@ -256,8 +256,11 @@ class Watcher:
         """Take down the first gradient of a leaf that was made after a fault, and is not finite."""
         entries = self.check.ring.all()
         leaves = {id(t): t for e in entries for t in e.tensors if is_leaf(t)}
+        known = {i: t for i, t in leaves.items() if t.grad is not None and self._origins.knows(t.grad)}
         with self.check.unseen():
-            bad = {address_of(t.grad): t for t in leaves.values() if t.grad is not None and not _is_finite(t.grad)}
+            bad = {address_of(t.grad): t for t in known.values() if t.grad is not None and not _is_finite(t.grad)}
+        if not bad:
+            return None
         made: dict[int, tuple[RingEntry, torch.Tensor, torch.Tensor]] = {}
         makers = {id(t): e for e in entries for t in e.outputs()}
         for entry in entries:
