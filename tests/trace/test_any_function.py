@@ -780,6 +780,17 @@ def test_whole_numbers_are_followed_where_real_ones_come_of_them() -> None:
     assert blamed_text(trace) == "e = np.exp(k)"
 
 
+def test_a_factorial_is_followed() -> None:
+    special = pytest.importorskip("scipy.special")
+
+    def poisson(rate: Any, k: Any) -> Any:
+        return np.log(rate**k * np.exp(-rate) / special.factorial(k))
+
+    trace = traced(poisson, {"rate": X([2.0, 3.0]), "k": np.array([3, 200])})
+    assert trace.outcome.is_failure
+    assert "the input is to blame" not in trace.finding
+
+
 def test_whole_numbers_pick_as_ever() -> None:
     def picked(x: Any, y: Any) -> Any:
         rows = np.arange(len(y))

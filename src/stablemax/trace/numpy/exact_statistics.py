@@ -295,12 +295,22 @@ PRODUCTS_OF_VECTORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 """Generalised ufuncs of NumPy, by name, on arrays of cells."""
 
+
+def _factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
+    """Return gamma(n + 1), and 0 below 0, as ``scipy.special.factorial`` does for real numbers."""
+    if exact or extend != "zero":
+        raise NotFollowedError("factorial")
+    cells = cells_of(n)
+    return np.where(nearest(cells) < 0, as_cell(0), FUNCTIONS["gamma"](cells + 1))
+
+
 OF_SCIPY: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "logsumexp": _logsumexp,
         "softmax": _softmax,
         "log_softmax": _log_softmax,
         "polygamma": FUNCTIONS["polygamma"],
+        "factorial": _factorial,
     }
 )
 """Functions of ``scipy.special`` that are no ufuncs, by name, on arrays of cells."""
