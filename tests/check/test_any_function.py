@@ -359,10 +359,6 @@ def test_the_pasted_test_is_formatted_and_names_what_it_tries() -> None:
 
 
 def test_an_input_whose_result_holds_no_numbers_breaks_nothing() -> None:
-<<<<<<< HEAD
-    given = GivenArguments(("x",), (np.array([1.0], np.float32),))
-=======
     given = GivenArguments(("x",), (np.array([1.0], dtype=np.float32),))
->>>>>>> 291a1bea1d428db183fc9643ef534474093869f0
     judged = judged_input(NumpyCode(given, FLOAT32, lambda x: np.log(x)[:-1]), HeldTo())
     assert (judged.outcome, judged.is_broken, judged.value.size) == (Outcome.OK, False, 0)
