@@ -25,6 +25,8 @@ settings.load_profile("ci")
 
 # The example of a plugin is imported where it is installed, and one module of it cannot be; the kernels are checked.
 collect_ignore = ["plugin", "seeded"]
+# Nor have these a test or a doctest, and they import PyTorch.
+collect_ignore += ["benchmarks/watching.py", "watching/programs_run.py"]
 # So is the code of the public cases, some of which imports PyTorch; programs that are watched train when imported.
 collect_ignore_glob = ["cases/[!t]*.py", "watching/programs/*.py", "watching/sound/*.py"]
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ ROWS = [
 LABELS = [3, 0, 0, 1, 0, 0]
 MEAN_LOSS = 20.95115147595045
 
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="its code is that of PyTorch")
 needs_bash_and_jq = pytest.mark.skipif(
     os.name == "nt" or shutil.which("bash") is None or shutil.which("jq") is None,
     reason="gate.sh needs a POSIX shell and jq",
@@ -65,6 +67,29 @@ def test_every_sample_is_used_by_a_test() -> None:
     for path in SAMPLES.iterdir():
         if path.name not in ("__pycache__", ".gitattributes"):
             assert source.count(f'"{path.name}"') >= 1, path.name
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "arguments", "code"),
+    [
+        ("numpy_functions.py", "binary_cross_entropy", ("x=linspace(-200, 200, 5)", "y=uniform(0, 1, 5)"), 1),
+        ("numpy_functions.py", "good_binary_cross_entropy", ("x=linspace(-200, 200, 5)", "y=uniform(0, 1, 5)"), 0),
+        ("numpy_functions.py", "norm", ("x=linspace(0, 1e20, 5)",), 1),
+        pytest.param("torch_energy.py", "energy", ("x=linspace(0, 4, 3)", "--backward"), 1, marks=needs_torch),
+        pytest.param("torch_energy.py", "energy", ("x=linspace(1, 4, 3)", "--backward"), 0, marks=needs_torch),
+    ],
+)
+def test_the_samples_that_are_no_operations_are_traced_as_they_say(
+    name: str, function: str, arguments: tuple[str, ...], code: int
+) -> None:
+    options = [word for text in arguments for word in ([text] if text.startswith("--") else ["--arg", text])]
+    done = program("trace", f"{name}:{function}", "--operation", "none", *options)
+    assert done.returncode == code, done.stdout + done.stderr
+
+
+@needs_torch
+def test_the_loss_of_the_training_becomes_nan() -> None:
+    assert run(sys.executable, str(SAMPLES / "torch_training.py"), cwd=SAMPLES).stdout == "the loss is nan\n"
 
 
 def test_the_npy_files_hold_the_rows_they_were_made_from() -> None:

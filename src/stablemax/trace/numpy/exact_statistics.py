@@ -306,11 +306,8 @@ def _factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
 
 OF_SCIPY: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
-        "logsumexp": _logsumexp,
-        "softmax": _softmax,
-        "log_softmax": _log_softmax,
         "polygamma": FUNCTIONS["polygamma"],
-        "factorial": _factorial,
+        **{f.__name__.removeprefix("_"): f for f in (_logsumexp, _softmax, _log_softmax, _factorial)},
     }
 )
 """Functions of ``scipy.special`` that are no ufuncs, by name, on arrays of cells."""

@@ -30,6 +30,8 @@ _TAKE_AXES = frozenset((
     "_log_softmax", "softmax",
 ))  # fmt: skip
 """Operators with an argument `dim` of the axes that they take together."""
+_REDUCED_LOSSES = frozenset(("binary_cross_entropy",))
+"""Losses with an argument `reduction`."""
 _BINARY = ("add", "sub", "rsub", "mul", "div", "pow")
 _PRODUCTS = ("mm", "bmm", "mv", "addmm")
 
@@ -76,7 +78,7 @@ class Call:
     @property
     def loss_reduction(self) -> str:
         """How a loss makes one number of many: `none`, `mean` or `sum`; empty for what is no such loss."""
-        return ("none", "mean", "sum")[self._named.get("reduction", 1)] if self.name == "binary_cross_entropy" else ""
+        return ("none", "mean", "sum")[self._named.get("reduction", 1)] if self.name in _REDUCED_LOSSES else ""
 
     @property
     def reduction(self) -> Reduction | None:
