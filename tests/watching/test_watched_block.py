@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import weakref
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ def test_a_test_with_the_fixture_fails_where_something_is_made(tmp_path: Path) -
     (tmp_path / "test_sound.py").write_text(FIXTURE.format(size="2.0"))
     (tmp_path / "test_faulty.py").write_text(FIXTURE.format(size="200.0"))
     # By its name where the package is not installed, but only found.
-    plugin = ("-p", "stablemax.watching.pytest_plugin")
+    module = "stablemax.watching.pytest_plugin"
+    plugin = () if any(e.value == module for e in entry_points(group="pytest11")) else ("-p", module)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, str(tmp_path)],
         cwd=tmp_path, capture_output=True, text=True, check=False,
