@@ -131,3 +131,35 @@ def test_a_gradient_without_an_exact_value_is_broken_where_its_trace_knows_a_der
     with pytest.raises(AssertionError):
         run_pasted(report, module, chosen)
     run_pasted(report, module, lambda x: torch.where(x > 0, torch.sqrt(torch.where(x > 0, x, 1.0)), 0.0))
+
+
+class Layer(torch.nn.Module):  # type: ignore[misc, name-defined]
+    """A module whose weights are drawn when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(2, 3)
+
+    def forward(self, x: Any) -> Any:
+        return torch.log(torch.softmax(self.linear(x) * 100, -1)).sum()
+
+
+class MendedLayer(Layer):
+    def forward(self, x: Any) -> Any:
+        return torch.log_softmax(self.linear(x) * 100, -1).sum()
+
+
+def test_a_pasted_test_makes_a_module_with_the_weights_that_were_checked(module: types.ModuleType) -> None:
+    module.Layer = Layer  # type: ignore[attr-defined]
+    ranged = range_of("x", "normal(0, 3, 4x2)")
+    assert ranged is not None
+    ranges = (RangedArgument("x", ranged, 0, "normal(0, 3, 4x2)"),)
+    further = (FurtherArgument("x", ranges[0].drawn(FLOAT32, 0), ranges[0].text),)
+    target = Target("their_torch_code:Layer", seed=7, backend="torch", further=further, is_any=True)
+    report = checked(AnyTarget(target), target, FunctionOptions(ranges, (FLOAT32,), effort=0.25))
+    assert report.counterexample is not None, report.finding
+    assert "torch.manual_seed(7)" in report.counterexample.test
+    with pytest.raises(AssertionError):
+        run_pasted(report, module, Layer)
+    torch.manual_seed(1)
+    run_pasted(report, module, MendedLayer)

@@ -34,6 +34,8 @@ class _Library(NamedTuple):
     #: The lines that assign the gradient of a call for some arrays to `output`.
     gradient: Callable[[str, Sequence[str]], list[str]]
     after: tuple[str, ...] = ()
+    #: A template of the line that lets random numbers begin at a seed.
+    seeded: str = "np.random.seed({})"
 
 
 def _by_torch(call: str, names: Sequence[str]) -> list[str]:
@@ -70,6 +72,7 @@ _LIBRARIES: Mapping[str, _Library] = MappingProxyType({
         "torch.testing.assert_close",
         "torch.isfinite({}).all()",
         _by_torch,
+        seeded="torch.manual_seed({})",
     ),
     "jax": _NUMPY._replace(
         imports=("import jax", "import jax.numpy as jnp", "import numpy as np"),
@@ -106,7 +109,8 @@ class BreakingCall:
         assertions = self._assertions(library)
         if not all(arrays.values()) or not assertions:
             return Pasted()
-        body = [*(f"{name} = {literal}" for name, literal in arrays.items()), *self._call(library)]
+        seeded = [] if self.written.seed is None else [library.seeded.format(self.written.seed)]
+        body = [*(f"{name} = {literal}" for name, literal in arrays.items()), *seeded, *self._call(library)]
         imports = self._imports(library)
         exactly = f"; exactly {_brief(self.judged.truth)}" if self._has_truth else ""
         code = [*imports, "", *body, f"print(output)  # {_brief(self.judged.value)}{exactly}", ""]

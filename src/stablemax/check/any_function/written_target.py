@@ -23,3 +23,5 @@ class WrittenTarget:
     constants: Mapping[str, str]
     #: Arrays that are passed where no others are chosen: files, and draws of the ranges.
     arrays: Mapping[str, Array]
+    #: Where its object is made of random numbers: where these begin.
+    seed: int | None = None

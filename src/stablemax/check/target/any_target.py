@@ -45,7 +45,7 @@ class AnyTarget:
     info = None
 
     def __init__(self, target: Target, code: Code | None = None) -> None:
-        code = load(target.name, target.further) if code is None else code
+        code = load(target.name, target.further, target.seed) if code is None else code
         self._target, self._code, self._function = target, code, code.function
         own = [p.name for p in parameters_of(code.function) or [] if p.is_required]
         # What its class was made with, it gets once more where it has a parameter of that name.
@@ -94,6 +94,7 @@ class AnyTarget:
             tuple(passed_by_position(self._function, [a.name for a in self._passed])),
             {a.name: a.text for a in self._passed if not isinstance(a.value, np.ndarray)},
             {a.name: a.value for a in self._passed if isinstance(a.value, np.ndarray)},
+            self._target.seed if self._code.is_made_at_random else None,
         )
 
     def _with(self, inputs: Inputs) -> list[FurtherArgument]:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stablemax.check.target.notebook import load_notebook
+from stablemax.check.target.random_state import RandomNumbers, kept_random_numbers
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.python_files import ENDINGS, defined_names
 from stablemax.text.suggest import nearest, suggest
@@ -34,6 +35,8 @@ class Code(NamedTuple):
     is_autograd_backward: bool = False
     #: Names of further arguments that its class was made with.
     made_with: tuple[str, ...] = ()
+    #: Its object drew random numbers when it was made, as the weights of a layer.
+    is_made_at_random: bool = False
 
 
 def is_code(target: str) -> bool:
@@ -45,13 +48,13 @@ def is_code(target: str) -> bool:
     return ":" in target or target.endswith(ENDINGS)
 
 
-def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
+def load(target: str, further: tuple[FurtherArgument, ...] = (), seed: int = 0) -> Code:
     """Import the function that a target names.
 
     The function may be an attribute of a class (``Loss.forward``), or a class that is made, with those of the further
     arguments that it takes, and called; what is written with parentheses, ``Model().encode`` or ``made().encode``, is
-    made in the same way. The class of an autograd Function stands for its ``apply``. Code that does not
-    run is an error with the line at which it stopped.
+    made in the same way, with random numbers that begin at a seed. The class of an autograd Function stands for its
+    ``apply``. Code that does not run is an error with the line at which it stopped.
     """
     module, colon, name = target.rpartition(":")
     if not colon or (not name and module):
@@ -60,7 +63,7 @@ def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
             _check_file(file)
         raise StablemaxError(f"{shown(file)}: which function?", _known_functions(file))
     value: Any = _from_file(module) if _is_file(module) else _from_name(module)
-    making = _Making(target, further)
+    making = _Making(target, further, seed)
     expression = ""
     for part in name.split("."):
         attribute = part.removesuffix("()")
@@ -83,16 +86,18 @@ def load(target: str, further: tuple[FurtherArgument, ...] = ()) -> Code:
     if not callable(value):
         kind = shown(type(value).__name__)
         raise StablemaxError(f"{shown(target)} is of type {kind}, which cannot be called", TARGET_HINT)
-    return Code(value, expression, made_with=tuple(making.made_with))
+    return Code(value, expression, made_with=tuple(making.made_with), is_made_at_random=making.is_random)
 
 
 class _Making:
     """Makes the objects on the way to a function, with those of the further arguments that their classes take."""
 
-    def __init__(self, target: str, further: tuple[FurtherArgument, ...]) -> None:
+    def __init__(self, target: str, further: tuple[FurtherArgument, ...], seed: int) -> None:
         self._target = target
         self._further = further
+        self._seed = seed
         self.made_with: list[str] = []
+        self.is_random = False
 
     def instance(self, maker: Callable[..., Any], expression: str) -> tuple[Any, str]:
         """Make an object of a class, or by a function, and write how that is done."""
@@ -103,13 +108,18 @@ class _Making:
         passed = [argument for argument in self._further if argument.name in known]
         self.made_with += [argument.name for argument in passed]
         text = ", ".join(f"{argument.name}={argument.text}" for argument in passed)
-        try:
-            return maker(**{argument.name: argument.value for argument in passed}), f"{expression}({text})"
-        except TypeError as error:
-            raise StablemaxError(
-                f"{shown(self._target)} cannot be made without arguments: {shown(error)}",
-                "give them: --arg NAME=VALUE; or name a function that makes it and calls it",
-            ) from None
+        with kept_random_numbers():
+            numbers = RandomNumbers()
+            numbers.seed(self._seed)
+            try:
+                made = maker(**{argument.name: argument.value for argument in passed})
+            except TypeError as error:
+                raise StablemaxError(
+                    f"{shown(self._target)} cannot be made without arguments: {shown(error)}",
+                    "give them: --arg NAME=VALUE; or name a function that makes it and calls it",
+                ) from None
+            self.is_random = self.is_random or numbers.are_drawn_since(self._seed)
+        return made, f"{expression}({text})"
 
 
 def _is_file(module: str) -> bool:

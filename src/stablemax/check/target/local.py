@@ -28,7 +28,9 @@ def load_local(target: Target, function: Callable[..., Any] | None = None) -> Lo
         return VariantTarget(target)
     module = target.name.rpartition(":")[0]
     # Nothing is imported from a notebook.
-    return CodeTarget(target, load(target.name, target.further), "" if module.endswith(".ipynb") else module)
+    return CodeTarget(
+        target, load(target.name, target.further, target.seed), "" if module.endswith(".ipynb") else module
+    )
 
 
 def load_for(target: Target, function: Callable[..., Any] | None = None) -> LoadedTarget | AnyTarget:
