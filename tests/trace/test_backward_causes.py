@@ -225,6 +225,14 @@ def test_where_the_exact_gradient_is_0_the_sentence_says_so() -> None:
     assert "it gives nan where 0 is right (the gradient at x[0] = 0.0)" in trace.finding
 
 
+def test_beyond_a_singular_point_the_sentence_is_not_about_the_derivative_there() -> None:
+    trace = gradient_trace(masked_root, {"x": [-4.0, 4.0]})
+    assert "sqrt(-4)" in trace.finding
+    assert "sqrt has no value there, and torch.where hands back 0" in trace.finding
+    assert "0 times NaN is NaN" in trace.finding
+    assert "derivative of sqrt at 0" not in trace.finding
+
+
 def test_where_there_is_no_finite_derivative_the_cure_is_called_a_choice() -> None:
     trace = gradient_trace(root, {"x": [0.0, 4.0]})
     assert "it gives inf where the derivative is infinite" in trace.finding

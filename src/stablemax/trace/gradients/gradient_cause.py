@@ -13,7 +13,7 @@ from stablemax.results import Blame, Outcome, Trace
 from stablemax.text.words import counted, listed
 from stablemax.trace.gradients.derivatives import Derivative, Slope, slope_at
 from stablemax.trace.gradients.gradient_trials import BREAKS, BadGradient, Cured, Trials
-from stablemax.trace.observation import Record
+from stablemax.trace.observation import BACKWARD, Kind, Record
 from stablemax.trace.operation_words import event_words, line_words
 from stablemax.trace.traced_code import display_name
 
@@ -141,10 +141,13 @@ def _deed(case: BadGradient, step: Observation) -> str:
 
 def _reason(case: BadGradient, cured: Cured) -> tuple[str, str]:
     """Say why the operator's backward pass gives no number; return that, and the id of the pattern."""
-    zero = case.code.zero_before(cured.step, cured.point)
+    zero, step = case.code.zero_before(cured.step, cured.point), cured.step
+    # The point is where the derivative is infinite; beyond it the operator has no value: sqrt(-4).
+    is_beyond = step.site.phase != BACKWARD and Kind.INVALID in step.kinds
+    says = f"{step.name} has no value there" if is_beyond else cured.point.says
     if zero is None:
-        return f"; {cured.point.says}", cured.point.id
-    return f"; {cured.point.says}, and {zero.says}: 0 times infinity is NaN", zero.pattern
+        return f"; {says}", cured.point.id
+    return f"; {says}, and {zero.says}: 0 times {'NaN' if is_beyond else 'infinity'} is NaN", zero.pattern
 
 
 def _why(case: BadGradient, cured: Cured) -> str:
