@@ -167,9 +167,11 @@ def _child(run: Run, out: int, err: int, told: int) -> None:
 
     program._run = listening
     try:
-        program.main()
-    except SystemExit as end:
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            program.main()
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    except SystemExit as end:  # that of the program, or of a signal that came just behind it
         code = end.code
     atexit._run_exitfuncs()
     os._exit(code if isinstance(code, int) else 1)
