@@ -261,6 +261,8 @@ def test_what_only_looks_like_a_range_is_refused_with_the_forms(text: str) -> No
 
 def test_a_range_without_numbers_is_refused() -> None:
     assert_refused(run("trace", "my.py:norm", "--arg", "x=normal(0, 1, 0x3)"), "a range has 1 to")
+    misspelled = run("trace", "my.py:norm", "--arg", "x=norml(0, 1, 3)")
+    assert_refused(misspelled, "--arg x=norml(0, 1, 3): there is no range 'norml'", "did you mean normal?")
 
 
 # --- mistakes -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from stablemax.text.errors import StablemaxError, shown
+from stablemax.text.suggest import nearest
 
 if TYPE_CHECKING:
     from stablemax.check.any_function.input_ranges import Range
@@ -15,6 +16,7 @@ FORMS = "normal(0, 10, 4x3), uniform(-5, 5, 8), linspace(0, 100, 11), edge or ed
 """The ranges, as they are typed."""
 MAX_NUMBERS = 1 << 24
 _CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+_OF_NUMBERS = re.compile(r"\s*[-+.\d]")
 _SHAPE = re.compile(r"\d+(x\d+)*", re.ASCII)
 
 
@@ -31,6 +33,10 @@ def range_of(argument: str, text: str) -> Range | None:
     call = _CALL.fullmatch(text.strip())
     name = text.strip() if call is None else call[1]
     if name != "edge" and (call is None or name not in NAMES):
+        # Of numbers alone: what else is written like a call may be a word that the function takes.
+        near = nearest(name, NAMES) if call is not None and _OF_NUMBERS.match(call[2]) else None
+        if near:
+            raise StablemaxError(f"--arg {argument}={shown(text)}: there is no range {name!r}", f"did you mean {near}?")
         return None
     parts = [part.strip() for part in call[2].split(",")] if call is not None else []
     if name == "edge" and call is None:
