@@ -16,7 +16,8 @@ from stablemax.numerics.formats import FLOAT32, FLOAT64, Format  # noqa: E402
 from stablemax.operations import get_operation  # noqa: E402
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.trace import trace_numpy  # noqa: E402
-from stablemax.trace.jax.jax_trace import trace_jax, values_by_line_jax  # noqa: E402
+from stablemax.trace.jax.jax_trace import JaxCode, trace_jax  # noqa: E402
+from stablemax.trace.run import Given  # noqa: E402
 
 Made = Callable[[ModuleType], Callable[..., Any]]
 LABELS = np.arange(4) % 3
@@ -205,7 +206,8 @@ def test_the_gradient_gets_its_own_upstream() -> None:
 
 
 def test_every_line_has_its_exact_values() -> None:
-    values = values_by_line_jax(np.array([[0.0, 1.0]]), None, FLOAT32, softmax(jnp), softmax(jnp))
+    given = Given(np.array([[0.0, 1.0]], np.float32), None)
+    values = JaxCode(given, FLOAT32, softmax(jnp), softmax(jnp)).values_by_line()
     by_line = {v.line: v.values.tolist() for v in values}
     start = softmax(jnp).__code__.co_firstlineno
     assert sum(by_line[start + 2]) == pytest.approx(1.0)

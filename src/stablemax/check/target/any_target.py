@@ -11,6 +11,7 @@ import numpy as np
 
 from stablemax.check.any_function.judged_input import HeldTo, JudgedInput, judged_input, suspicion
 from stablemax.check.any_function.written_target import WrittenTarget
+from stablemax.check.target.autograd_code import autograd_code
 from stablemax.check.target.call_style import guarded
 from stablemax.check.target.held_arrays import held_arrays
 from stablemax.check.target.infer import backends_of
@@ -127,16 +128,12 @@ class AnyTarget:
             from stablemax.trace.numpy.numpy_run import NumpyCode
 
             return NumpyCode(given, fmt, function, self._traced_code)
+        target, code = self._target, self._function
         if self._backend == "torch":
-            from stablemax.trace.torch.torch_trace import TorchCode, refuse_untraceable
+            from stablemax.trace.torch.torch_trace import refuse_untraceable
 
-            device, code = self._target.device or "cpu", self._function
-            refuse_untraceable(fmt, device, (code,), {"target": self._target.name})
-            return TorchCode(given, fmt, function, code, device, self._target.backward, leaves=_floats(given))
-        from stablemax.trace.jax.jax_trace import JaxCode
-
-        target = self._target
-        return JaxCode(given, fmt, function, self._function, target.device, target.backward, leaves=_floats(given))
+            refuse_untraceable(fmt, target.device or "cpu", (code,), {"target": target.name})
+        return autograd_code(self._backend, target, given, fmt, function, code, leaves=_floats(given))
 
     @functools.cached_property
     def _traced_code(self) -> TracedCode:

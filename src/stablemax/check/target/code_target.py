@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from stablemax.check.target.autograd_code import autograd_code
 from stablemax.check.target.call_style import call_styles, refuse_missing_arguments
 from stablemax.check.target.calling import Caller, first_rows, second_rows
 from stablemax.check.target.declared import declared
@@ -25,6 +26,7 @@ from stablemax.operations.operation import Second
 from stablemax.results import Trace
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.arrangement import InBatch
+from stablemax.trace.run import Given
 
 if TYPE_CHECKING:
     from stablemax.check.target.call_style import CallStyle
@@ -132,21 +134,16 @@ class CodeTarget(LoadedTarget):
         style = self._style_for(call)
         if style.axes or self._target.shift or style.of_output:
             return []
-        given = (first_rows(style, call), second_rows(style, call), format_of_array(call.logits))
+        first, second, fmt = first_rows(style, call), second_rows(style, call), format_of_array(call.logits)
+        function, code = self._plain_function(call), self._code.function
         with contextlib.suppress(StablemaxError):
             if self.info.backend == "numpy":
                 from stablemax.trace import values_by_line
 
-                return values_by_line(*given, self._plain_function(call), self._code.function)
-            upstream, device = self.info.operation.needs_upstream, self._target.device
-            code = (self._plain_function(call), self._code.function)
-            if self.info.backend == "torch":
-                from stablemax.trace.torch.torch_trace import values_by_line_torch
-
-                return values_by_line_torch(*given, *code, device, self._target.backward, upstream)
-            from stablemax.trace.jax.jax_trace import values_by_line_jax
-
-            return values_by_line_jax(*given, *code, device, self._target.backward, upstream)
+                return values_by_line(first, second, fmt, function, code)
+            given, upstream = Given(fmt.cast(first), second), self.info.operation.needs_upstream
+            subject = autograd_code(self.info.backend, self._target, given, fmt, function, code, upstream=upstream)
+            return subject.values_by_line()
         return []
 
     def call_instead(self, code: str, name: str, calls: Sequence[Call]) -> list[Result]:

@@ -96,24 +96,6 @@ def trace_jax(
     return tell(subject, expected, about)
 
 
-def values_by_line_jax(
-    logits: Array,
-    second: Array | None,
-    fmt: Format,
-    function: Callable[..., Any],
-    code: Callable[..., Any],
-    device: str | None = None,
-    backward: bool = False,  # noqa: FBT001, FBT002 - in a row of arguments
-    upstream: bool = False,  # noqa: FBT001, FBT002
-) -> list[LineValues]:
-    """Run JAX code and keep the exact values of each equation; the rest is as for a trace."""
-    given = Given(fmt.cast(logits), second)
-    subject = JaxCode(given, fmt, function, code, device, backward, upstream and backward)
-    values: list[LineValues] = []
-    subject.followed(leads=of_all, values=values)
-    return values
-
-
 @dataclass(frozen=True)
 class JaxCode(Subject):
     """JAX code and its input."""
@@ -156,6 +138,12 @@ class JaxCode(Subject):
     def rounded(self, run: Run, count: int) -> Run:
         """Evaluate the jaxpr; its first equations give the exact value, rounded once, in place of their own."""
         return self._corrected(run.fixes[:count])
+
+    def values_by_line(self) -> list[LineValues]:
+        """Run the code and keep the exact values of each equation."""
+        values: list[LineValues] = []
+        self.followed(leads=of_all, values=values)
+        return values
 
     def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
         """Repeat an observed run with exact answers to some comparisons; its first equations are forgotten."""

@@ -99,24 +99,6 @@ def refuse_untraceable(fmt: Format, device: str, functions: Sequence[Callable[..
         )
 
 
-def values_by_line_torch(
-    logits: Array,
-    second: Array | None,
-    fmt: Format,
-    function: Callable[..., Any],
-    code: Callable[..., Any],
-    device: str | None = None,
-    backward: bool = False,  # noqa: FBT001, FBT002 - in a row of arguments
-    upstream: bool = False,  # noqa: FBT001, FBT002
-) -> list[LineValues]:
-    """Run PyTorch code and keep the exact values of each operator; the rest is as for a trace."""
-    given = Given(fmt.cast(logits), second)
-    subject = TorchCode(given, fmt, function, code, device or "cpu", backward, upstream and backward)
-    values: list[LineValues] = []
-    subject.followed(leads=of_all, values=values)
-    return values
-
-
 def _check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
@@ -157,6 +139,12 @@ class TorchCode(Subject):
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operators give the exact value, rounded once, in place of their own."""
         return self._repeated(run.fixes[:count])
+
+    def values_by_line(self) -> list[LineValues]:
+        """Run the code and keep the exact values of each operator."""
+        values: list[LineValues] = []
+        self.followed(leads=of_all, values=values)
+        return values
 
     def led(self, run: Run, leads: Leads, forgotten_to: int = 0) -> Run:
         """Repeat a run with exact answers to some comparisons; its first operators are forgotten."""
