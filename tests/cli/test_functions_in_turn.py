@@ -105,7 +105,8 @@ def test_functions_of_operations_are_taken_on_the_same_logits() -> None:
     done = run("trace", "my.py:softmax,log_softmax", "x.npy", "--output-format", "json")
     found = [(result["operation"], result["outcome"], result["source"]) for result in done.json["results"]]
     assert found == [("softmax", "nan", "x.npy"), ("log_softmax", "ok", "x.npy")]
-    variants = run("check", "softmax/naive,softmax/shifted", "--format", "float32", "--only", "large-logits", "--no-search")
+    options = ("--format", "float32", "--only", "large-logits", "--no-search")
+    variants = run("check", "softmax/naive,softmax/shifted", *options)
     assert (variants.code, "failed: softmax/naive is unstable" in variants.err) == (1, True)
 
 
