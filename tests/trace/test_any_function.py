@@ -590,6 +590,20 @@ def test_a_long_loop_is_blamed_at_its_first_infinity() -> None:
     assert "y = y * 1.05" in blamed_text(trace)
 
 
+def of_two_shapes(x: Any) -> Any:
+    total = x.sum()
+    for part in (x[0], x.ravel(), x):
+        total = total + np.exp(part).sum()
+    return total
+
+
+def test_a_loop_whose_runs_have_other_shapes_is_told_of_with_the_cells_of_all() -> None:
+    x = np.float32([[1.0, 2.0], [3.0, 100.0]])
+    trace = traced(of_two_shapes, {"x": x})
+    assert trace.blame is not None
+    assert "exp overflows for 2 of 10 cells (first: its output[3])" in trace.blame.sentence
+
+
 def test_what_lies_close_to_a_tie_is_rounded_to_its_side() -> None:
     with flint.ctx.workprec(200):
         tie = arb(1) + arb(2) ** -11

@@ -118,7 +118,7 @@ def test_a_mistake_is_refused_before_the_block_runs(tmp_path: Path) -> None:
 
 
 def test_a_mistake_of_the_watch_itself_ends_the_watch_and_not_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stablemax.watching.torch.watcher.suspicion_of", lambda *_: 1 / 0)
+    monkeypatch.setattr("stablemax.watching.torch.suspect_outputs.suspicion_of", lambda *_: 1 / 0)
     with stablemax.watch(repro=None, quiet=True) as watched:
         loss = log_of_softmax()
     assert loss.isinf()

@@ -53,7 +53,8 @@ class Event:
 
     kind: Kind
     cells: int
-    #: Index of the first of them in the output, and the operands there.
+    #: Shape of the output, index of the first of them in it, and the operands there.
+    shape: tuple[int, ...]
     place: tuple[int, ...]
     operands: tuple[float, ...]
     #: The same operation on these operands exactly, rounded to float64.
@@ -180,7 +181,7 @@ class Record:
 
         In a loop over the rows an operation has run as often as there are rows, and the number of its run is the row.
         """
-        shape, index, times = self.seen.shape, event.place, self.seen.times
+        shape, index, times = event.shape, event.place, self.seen.times
         if arrangement is not None:
             return place_of(arrangement, shape, index, (rows, classes)) if times == 1 else (None, None)
         run = self.first.get(event.kind, 0)
@@ -293,7 +294,7 @@ def _valueless(exact: Array, right: Array, inputs: Sequence[Array]) -> Event | N
     place = _first(made)
     kind = Kind.INVALID if exact[place] is cells.NO_VALUE else Kind.POLE
     operands = () if aligned is None else tuple(float(a[place]) for a in aligned)
-    return Event(kind, int(np.count_nonzero(made)), place, operands, float(right[place]))
+    return Event(kind, int(np.count_nonzero(made)), exact.shape, place, operands, float(right[place]))
 
 
 def _of_infinities(exact: Array, inputs: Sequence[Array]) -> Event | None:
@@ -312,7 +313,7 @@ def _of_infinities(exact: Array, inputs: Sequence[Array]) -> Event | None:
         return None
     place = _first(made)
     operands = tuple(float(a[place]) for a in aligned)
-    return Event(Kind.INVALID, int(np.count_nonzero(made)), place, operands, math.nan)
+    return Event(Kind.INVALID, int(np.count_nonzero(made)), exact.shape, place, operands, math.nan)
 
 
 def _is_infinite(cell: Any) -> bool:
@@ -345,10 +346,11 @@ def _events(floats: Array, local: Array, here: Array, inputs: Sequence[Array]) -
         Kind.ZERO: (floats == 0) & cells.nonzero(local),
     }
     return tuple(
-        Event(kind, int(np.count_nonzero(where)), place, _operands(inputs, floats.shape, place), float(here[place]))
+        Event(kind, int(np.count_nonzero(where)), floats.shape, place, operands, float(here[place]))
         for kind, where in marks.items()
         if where.any()
         for place in [_first(where)]
+        for operands in [_operands(inputs, floats.shape, place)]
     )
 
 

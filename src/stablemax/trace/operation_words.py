@@ -113,7 +113,7 @@ def _told_cell(record: Record, step: Observation) -> CellOfInterest | None:
     """Return the cell that a sentence about the blamed operation is about."""
     event = _told_event(record, step)
     if event is not None:
-        return CellOfInterest(record.seen.shape, event.place, event.operands)
+        return CellOfInterest(event.shape, event.place, event.operands)
     return None if step.worst is None else CellOfInterest(step.shape, step.worst.place, step.worst.operands)
 
 

@@ -91,20 +91,20 @@ class OwnTruth:
     def place_name(self, record: Record, event: Event, otherwise: int, given: Inputs) -> str:  # noqa: ARG002
         """Name the number of the input that the first cell of an event comes from, or else that cell."""
         seen = record.seen
-        own = indexed("its output", event.place) if seen.shape else ""
+        own = indexed("its output", event.place) if event.shape else ""
         is_known = self.subject.records_flow and not self.run.is_sampled and seen.times == 1
         key = self.subject.flow_key(self.run, seen.index) if is_known else None
         if key is not None:
             cell = self._flow.argument_cell(key, event.place)
             if cell is not None:
                 return self.given.name_of_cell(*cell)
-        alike = [i for i, array in enumerate(self.given.arguments) if array.shape == seen.shape and array.size > 1]
+        alike = [i for i, array in enumerate(self.given.arguments) if array.shape == event.shape and array.size > 1]
         # Where the code keeps an array of that shape, the shape does not tell whose number it is.
-        if len(alike) == 1 and not any(array.shape == seen.shape for array in self.given.held.values()):
-            flat = int(np.ravel_multi_index(event.place, seen.shape))
+        if len(alike) == 1 and not any(array.shape == event.shape for array in self.given.held.values()):
+            flat = int(np.ravel_multi_index(event.place, event.shape))
             if key is None or self._flow.takes(key, event.place, alike[0], flat):
                 return self.given.name_of_cell(alike[0], flat)
-        return self.given.name_of_place(seen.shape, event.place, event.operands) or own
+        return self.given.name_of_place(event.shape, event.place, event.operands) or own
 
     @functools.cached_property
     def _flow(self) -> Flow:
@@ -222,7 +222,11 @@ class OwnTruth:
 
     def _words(self, step: Observation, event: Event) -> str:
         record = self.run.records.get(step.key) or Record(step)
-        return event_words(record.seen, event, self.place_name(record, event, 0, self.given))
+        seen = record.seen
+        # Of a loop the record counts the cells of all its runs.
+        in_all = (e for e in (*seen.events, seen.valueless, seen.of_infinities) if e is not None)
+        event = next((e for e in in_all if replace(e, cells=event.cells) == event), event)
+        return event_words(seen, event, self.place_name(record, event, 0, self.given))
 
 
 def _written(cell: Any) -> str:

@@ -41,7 +41,7 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.ring = Ring()
         self.operations = 0
         self.is_active = True
-        self._is_over = False
+        self.is_over = False
         self.captured_graphs = False
         self._suspect = suspect
         self._looks_at_all = looks_at_all
@@ -126,11 +126,11 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
-            self.is_active = before and not self._is_over
+            self.is_active = before and not self.is_over
 
     def end(self) -> None:
         """Check nothing any more, and let go of what is held."""
-        self._is_over, self.is_active = True, False
+        self.is_over, self.is_active = True, False
         self.ring.clear()
         self._pending.clear()
 
