@@ -9,6 +9,7 @@ import sys
 import weakref
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="operations of PyTorch are watched")
 
 import stablemax  # noqa: E402
+from stablemax.watching.torch.replaced_functions import replaced  # noqa: E402
 from stablemax.watching.torch.ring import LAST_OPERATIONS  # noqa: E402
 
 
@@ -65,6 +67,21 @@ def test_nothing_of_the_program_lives_longer_for_being_watched_but_the_last_oper
                 torch.ones(1)
             gc.collect()
             assert [ref() for ref in gone] == [None, None]
+
+
+def test_what_others_kept_of_a_function_that_was_replaced_is_the_function_again_and_holds_nothing() -> None:
+    # As PyTorch's compiler does, in a table that it makes with the first optimizer.
+    owner = SimpleNamespace(double=lambda x: 2 * x)
+
+    def wrapper(own: Any, x: Any) -> Any:
+        return own(x) + 1
+
+    gone = weakref.ref(wrapper)
+    with replaced(owner, "double", wrapper):
+        kept = owner.double
+        assert kept(3) == 7
+    del wrapper
+    assert (kept(3), owner.double(3), gone()) == (6, 6, None)
 
 
 def test_outside_of_a_block_nothing_is_watched_and_nothing_is_left_behind() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from stablemax.results.watched import Watched
+from stablemax.results.watched import Watched, WatchedStep, WatchVerdict
 from stablemax.text.errors import StablemaxError
 from stablemax.watching.watch_options import REPRO, USUAL, WatchOptions, kinds_named
 
@@ -118,9 +118,16 @@ def report(result: Watched) -> str:
             lines.append(f"  {t.name}: {t.dtype} {shape}, {span}, {t.inf:,} inf, {t.nan:,} NaN, {t.zeros:,} zeros")
     if cause is not None and not cause.is_fault_itself:
         lines.append(f"  cause, {cause.file}:{cause.line}: {cause.text}")
+    if result.verdict is WatchVerdict.DIVERGENCE:
+        lines += map(_step_words, result.history)
     if result.repro:
         lines.append(f"  files that show it: {result.repro}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _step_words(step: WatchedStep) -> str:
+    figures = (("loss", step.loss), ("largest |weight|", step.largest_weight), ("gradient", step.gradient_norm))
+    return f"  step {step.step}: {', '.join(f'{name} {value:.4g}' for name, value in figures if value is not None)}"
 
 
 def _number(value: float | None) -> str:

@@ -119,7 +119,10 @@ class CallSites:
 
     def parameter_name(self, tensor: torch.Tensor) -> str:
         """Name a parameter or a buffer of the modules that were called; empty for any other tensor."""
-        address = address_of(tensor)
+        return self.name_at(address_of(tensor))
+
+    def name_at(self, address: int) -> str:
+        """Name the parameter or buffer whose storage an address tells; empty where there is none."""
         for root in list(self.roots):
             named = itertools.chain(root.named_parameters(), root.named_buffers())
             for name, own in named:

@@ -9,27 +9,20 @@ from typing import Any
 
 import torch
 
+from stablemax.watching.torch.replaced_functions import replaced
+
 
 @contextlib.contextmanager
 def uncompiled(note: Callable[[str], None]) -> Iterator[None]:
     """Run what torch.compile compiles uncompiled, and note that."""
     words = "torch.compile: the code was run uncompiled, so that its operations are seen"
-    own, compiler = torch.compile, torch.compiler
-    stances = contextlib.ExitStack()
 
-    def force_eager() -> None:
+    def compile_uncompiled(own: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         note(words)
-        stances.enter_context(compiler.set_stance("force_eager"))
-
-    def compile_(*arguments: Any, **options: Any) -> Any:
-        force_eager()
+        stances.enter_context(torch.compiler.set_stance("force_eager"))
         return own(*arguments, **options)
 
-    torch.compile = compile_
-    if "torch._dynamo" in sys.modules:
-        stances.enter_context(compiler.set_stance("force_eager"))
-    try:
+    with contextlib.ExitStack() as stances, replaced(torch, "compile", compile_uncompiled):
+        if "torch._dynamo" in sys.modules:
+            stances.enter_context(torch.compiler.set_stance("force_eager"))
         yield
-    finally:
-        torch.compile = own
-        stances.close()

@@ -11,14 +11,15 @@ from stablemax.results import Trace
 from stablemax.results.watched import FaultCause, IncomingTensor, Watched, WatchedFault, WatchedStep, WatchVerdict
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.traced_code import display_name
-from stablemax.watching.growth import growth_of
 from stablemax.watching.torch.call_sites import CallSite, CallSites
+from stablemax.watching.torch.divergence import divergence_of
 from stablemax.watching.torch.fault_words import fault_of, fault_where
 from stablemax.watching.torch.replay import Replay, ReplayedOperation, drafts_of
 from stablemax.watching.torch.replayed_cure import ReplayedCure, replayed_cure
 from stablemax.watching.torch.retrace import caused_exactly, is_small
 from stablemax.watching.torch.ring import RingEntry
 from stablemax.watching.torch.suspicion import Suspicion
+from stablemax.watching.torch.weight_sizes import SizeHistory
 from stablemax.watching.torch.wide_retrace import caused_beside_float64
 
 SHOWN_STEPS = 8
@@ -42,6 +43,7 @@ class Found:
     fault: WatchedFault
     drafts: tuple[Replay, ...]
     steps: tuple[WatchedStep, ...]
+    sizes: SizeHistory
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def found_at(
     suspicion: Suspicion,
     before: Sequence[RingEntry],
     steps: Sequence[WatchedStep],
+    sizes: SizeHistory,
     sites: CallSites,
     *,
     leaf: torch.Tensor | None = None,
@@ -93,7 +96,7 @@ def found_at(
         made = output.isnan() if suspicion.has_nan else ~output.isfinite()
     fault = fault_of(entry, output, suspicion.kind, made, steps[-1].step, sites)
     drafts = drafts_of(before, output, sites.parameter_name, leaf=leaf, loss=loss)
-    return Found(entry.number, fault, drafts, tuple(steps))
+    return Found(entry.number, fault, drafts, tuple(steps), sizes)
 
 
 def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
@@ -102,18 +105,18 @@ def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
     They end where the fault is used, or later: there exact arithmetic may have an ordinary number again. What came in
     may have been made unseen.
     """
-    found, steps = fault.found.fault, fault.found.steps
+    found, steps, sizes = fault.found.fault, fault.found.steps, fault.found.sizes
     if fault.incoming is not None:
         return Finding(_of_data(found, fault.incoming, steps, fault.unseen), next(fault.replays, None))
     retraced = _retraced(fault, sites)
     cause, cure = retraced.cause, _cure(fault, retraced, sites)
-    growth = growth_of(steps)
     where = fault_where(found)
     head = f"step {found.step}{f', {where}' if where else ''}: {found.sentence}"
     is_elsewhere = cause is not None and not cause.is_fault_itself
     is_curable = is_elsewhere or (cure is not None and cure.is_right)
-    if growth is not None and (growth.is_certain or not is_curable):
-        verdict, finding, cure = WatchVerdict.DIVERGENCE, f"Divergence: {growth.words}; then, at {head}.", None
+    divergence = divergence_of(fault.replays, steps, sizes, sites.name_at, is_curable=is_curable)
+    if divergence is not None:
+        verdict, finding, cure = WatchVerdict.DIVERGENCE, f"Divergence: {divergence.words}; then, at {head}.", None
     else:
         verdict, finding = WatchVerdict.OPERATION, f"An operation, at {head}."
         if is_elsewhere and cause is not None:

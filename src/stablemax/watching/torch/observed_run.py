@@ -27,6 +27,7 @@ class ObservedRun:
     origins: KnownOrigins = field(default_factory=KnownOrigins)
     #: A mistake of the watch itself, by which it ended; empty where there was none.
     error: str = ""
+    error_step: int = 0
 
     @contextlib.contextmanager
     def ending_on_mistakes(self) -> Iterator[None]:
@@ -35,6 +36,7 @@ class ObservedRun:
             yield
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
+            self.error_step = self.steps.current
             self.check.end()
 
     def taken_down(
@@ -46,10 +48,10 @@ class ObservedRun:
         loss: torch.Tensor | None = None,
     ) -> Found:
         """Take down an operation and what is needed to run it again, before the run overwrites that."""
-        steps = (*self.steps.history, self.steps.latest())
-        before = self.check.ring.up_to(entry)
+        latest, sizes = self.steps.latest()
+        steps, before = (*self.steps.history, latest), self.check.ring.up_to(entry)
         with self.check.unseen():
-            return found_at(entry, output, suspicion, before, steps, self.check.sites, leaf=leaf, loss=loss)
+            return found_at(entry, output, suspicion, before, steps, sizes, self.check.sites, leaf=leaf, loss=loss)
 
     def passed_on_at(self, entry: RingEntry, output: torch.Tensor, leaf: torch.Tensor | None = None) -> Found:
         """Take down an operation that passes an inf or a NaN on; with the loss, where it gives a gradient."""

@@ -13,7 +13,7 @@ import torch
 from stablemax.watching.torch.call_sites import CallSite
 from stablemax.watching.torch.operands import mapped
 from stablemax.watching.torch.operator_plan import OperatorPlan
-from stablemax.watching.torch.ring import RingEntry, address_of, is_leaf
+from stablemax.watching.torch.ring import RingEntry, address_of, is_leaf, needs_gradient
 
 MOST_OPERATIONS = 64
 MOST_NUMBERS = 1 << 24
@@ -74,6 +74,9 @@ class Replay:
     #: Of a gradient: the leaf that it belongs to, and the loss that it was taken of, where these are known.
     leaf: int | None = None
     loss: int | None = None
+    #: What tells the storage of each tensor that it starts from, and those of them that were made of weights.
+    addresses: dict[int, int] = field(default_factory=dict)
+    of_weights: frozenset[int] = frozenset()
 
     def run(
         self, leaves: dict[int, torch.Tensor], around: Callable[[ReplayedOperation], Any] = lambda _: None
@@ -133,14 +136,15 @@ def drafts_of(
     leaf, these are numbered, too.
     """
     needed = _needed(entries)
+    weighted = _of_weights(entries)
     drafts = []
     while len(needed) > 1:
-        replay = _replay(needed, output, name_of, leaf, loss)
+        replay = _replay(needed, output, name_of, weighted, leaf, loss)
         if replay is not None:
             drafts.append(replay)
             break
         needed = needed[_cut(needed) :]
-    alone = _replay(entries[-1:], output, name_of)
+    alone = _replay(entries[-1:], output, name_of, weighted)
     return (*drafts, *([] if alone is None else [alone]))
 
 
@@ -191,11 +195,14 @@ def _replay(
     entries: Sequence[RingEntry],
     output: torch.Tensor,
     name_of: Callable[[torch.Tensor], str],
+    weighted: set[int],
     leaf: torch.Tensor | None = None,
     loss: torch.Tensor | None = None,
 ) -> Replay | None:
     numbers: dict[int, int] = {}
     leaves: dict[int, torch.Tensor] = {}
+    addresses: dict[int, int] = {}
+    of_weights: set[int] = set()
     names: dict[int, str] = {}
     operations: list[ReplayedOperation] = []
 
@@ -211,6 +218,8 @@ def _replay(
                 return None
             number = number_of(tensor)
             leaves[number] = value.detach().to("cpu", copy=True)
+            addresses[number] = address_of(tensor)
+            of_weights |= {number} if id(tensor) in weighted else set()
             names[number] = _identifier(name_of(tensor), number, names.values())
         change = _numbered(number_of)
         arguments, options = mapped(entry, change)
@@ -220,8 +229,19 @@ def _replay(
     expected = output.detach().to("cpu", copy=True)
     return Replay(
         leaves, names, tuple(operations), numbers[id(output)], expected, _writes_to_views(entries),
-        leaf=numbers.get(id(leaf)), loss=numbers.get(id(loss)),
+        leaf=numbers.get(id(leaf)), loss=numbers.get(id(loss)), addresses=addresses, of_weights=frozenset(of_weights),
     )  # fmt: skip
+
+
+def _of_weights(entries: Sequence[RingEntry]) -> set[int]:
+    """Return the ids of tensors that autograd follows, or that were made of such."""
+    known: set[int] = set()
+    for entry in entries:
+        read = {id(t) for t in entry.tensors if needs_gradient(t)}
+        known |= read
+        if known & set(map(id, entry.tensors)):
+            known |= set(map(id, entry.outputs()))
+    return known
 
 
 def _operation(

@@ -97,9 +97,17 @@ def address_of(tensor: torch.Tensor) -> int:
 def is_leaf(tensor: torch.Tensor) -> bool:
     """Tell whether autograd takes gradients by a tensor itself."""
     try:
-        return tensor.requires_grad and tensor.is_leaf
+        return needs_gradient(tensor) and tensor.is_leaf
     except RuntimeError:
         return False  # PyTorch refuses to say where its views were written to in another mode
+
+
+def needs_gradient(tensor: torch.Tensor) -> bool:
+    """Tell whether autograd follows a tensor."""
+    try:
+        return tensor.requires_grad
+    except RuntimeError:
+        return True  # of a view that was written to in another mode PyTorch refuses to say
 
 
 class Ring:

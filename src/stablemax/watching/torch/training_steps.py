@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import math
 import weakref
@@ -21,7 +20,11 @@ from torch.optim.optimizer import (
 )
 
 from stablemax.results.watched import WatchedStep
+from stablemax.watching.growth import WINDOW
 from stablemax.watching.torch.call_sites import CallSites
+from stablemax.watching.torch.replaced_functions import replaced
+from stablemax.watching.torch.ring import address_of
+from stablemax.watching.torch.weight_sizes import SizeHistory, WeightSizes
 
 _KEPT = 1000
 
@@ -56,6 +59,10 @@ class TrainingSteps:
         self._counts: dict[int, int] = {}
         self._optimizers: dict[int, Any] = {}
         self.history: deque[WatchedStep] = deque(maxlen=_KEPT)
+        self._first_sizes: WeightSizes | None = None
+        self._sizes: deque[WeightSizes] = deque(maxlen=WINDOW)
+        #: A backward pass of this step has begun: until then gradients are those of the step before.
+        self._has_gradients = False
         self.skipped = 0
         #: The largest of the losses that backward passes of this step started from.
         self.loss: float | None = None
@@ -78,10 +85,10 @@ class TrainingSteps:
             register_optimizer_step_post_hook(self._after_step),
         ]
         with (
-            _replaced(torch.autograd, "backward", self._watched_backward),
-            _replaced(Optimizer, "__init__", self._watched_optimizer),
-            _replaced(GradScaler, "scale", self._watched_scale),
-            _replaced(GradScaler, "step", self._watched_scaler_step),
+            replaced(torch.autograd, "backward", self._watched_backward),
+            replaced(Optimizer, "__init__", self._watched_optimizer),
+            replaced(GradScaler, "scale", self._watched_scale),
+            replaced(GradScaler, "step", self._watched_scaler_step),
         ):
             try:
                 yield
@@ -89,9 +96,13 @@ class TrainingSteps:
                 for handle in handles:
                     handle.remove()
 
-    def latest(self) -> WatchedStep:
-        """Return the figures of the step that runs, as they are now."""
-        return self._figures()
+    def latest(self) -> tuple[WatchedStep, SizeHistory]:
+        """Return the figures of the step that runs, as they are now, and the sizes of the weights up to it."""
+        figures, sizes = self._figures()
+        first = () if self._first_sizes is None else (self._first_sizes,)
+        before = tuple(s for s in self._sizes if s not in first)
+        figures = figures if self._has_gradients else replace(figures, gradient_norm=None)
+        return figures, SizeHistory((*first, *before, sizes))
 
     @property
     def last_loss(self) -> torch.Tensor | None:
@@ -103,8 +114,7 @@ class TrainingSteps:
         self._settle()
         self._optimizers[id(optimizer)] = optimizer
         if not self._counts:
-            # What the weights were before the first step; the gradient is of that step.
-            self.history.append(WatchedStep(0, None, self._figures().largest_weight, None))
+            self._begin()
             self._counts[id(optimizer)] = 0
 
     def _after_step(self, optimizer: Any, *_: Any) -> None:
@@ -113,24 +123,35 @@ class TrainingSteps:
         if self.current != number:
             self._finish(number)
 
+    def _begin(self) -> None:
+        """Note what the weights were before the first step; the gradient is of that step."""
+        figures, sizes = self._figures()
+        self.history.append(WatchedStep(0, None, figures.largest_weight, None))
+        self._first_sizes = replace(sizes, step=0)
+
     def _finish(self, number: int) -> None:
-        figures = self._figures()
+        figures, sizes = self._figures()
         self.history.append(replace(figures, step=number))
-        self.loss, self.scale = None, None
+        self._sizes.append(replace(sizes, step=number))
+        self.loss, self.scale, self._has_gradients = None, None, False
         self._after()
 
     def _count(self, optimizer: Any) -> None:
         self._counts[id(optimizer)] = self._counts.get(id(optimizer), 0) + 1
 
-    def _figures(self) -> WatchedStep:
-        """Take the largest weight and the norm of the gradients, over all optimizers."""
+    def _figures(self) -> tuple[WatchedStep, WeightSizes]:
+        """Take the sizes of the weights and the norm of the gradients: of all optimizers, else of the modules."""
         parameters = [p for o in self._optimizers.values() for g in o.param_groups for p in g["params"]]
+        if not self._has_optimizer:
+            parameters = [p for root in list(self._sites.roots) for p in root.parameters()]
         with self._unseen():
-            weights = _norms([p for p in parameters if p.numel()], math.inf)
+            sizes = _norms([p for p in parameters if p.numel()], math.inf)
             gradients = _norms([p.grad for p in parameters if p.grad is not None and p.grad.numel()], 2)
-        largest = max(weights) if weights and not any(map(math.isnan, weights)) else None
-        norm = math.sqrt(sum(n * n for n in gradients)) if gradients and max(gradients) < 1e150 else None
-        return WatchedStep(self.current, self.loss, largest, norm)
+        largest = max(n for _, n in sizes) if sizes and not any(math.isnan(n) for _, n in sizes) else None
+        norms = [n for _, n in gradients]
+        norm = math.sqrt(sum(n * n for n in norms)) if norms and max(norms) < 1e150 else None
+        by_address = {address_of(p): n for p, n in sizes}
+        return WatchedStep(self.current, self.loss, largest, norm), WeightSizes(self.current, by_address)
 
     # --- what is called in place of PyTorch's own --------------------------------------------------
 
@@ -144,6 +165,9 @@ class TrainingSteps:
                         self._bad_loss(t)
                 self.loss = size if self.loss is None or math.isnan(size) else max(self.loss, size, key=abs)
         self._last_loss = weakref.ref(tensors) if isinstance(tensors, torch.Tensor) else None
+        self._has_gradients = True
+        if not self._has_optimizer and not self._backwards:
+            self._begin()
         self._sites.in_backward = True
         try:
             result = own(tensors, *arguments, **options)
@@ -188,34 +212,15 @@ class TrainingSteps:
             self.in_scaler = False
 
 
-def _norms(tensors: list[torch.Tensor], order: float) -> list[float]:
-    if not tensors:
-        return []
-    with torch.no_grad():
-        try:
-            return [n for same in _by_kind(tensors) for n in torch.stack(torch._foreach_norm(same, order)).tolist()]
-        except (RuntimeError, NotImplementedError, TypeError):
-            return []  # sparse and complex ones have no such norm
-
-
-def _by_kind(tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+def _norms(tensors: list[torch.Tensor], order: float) -> list[tuple[torch.Tensor, float]]:
+    """Take the norm of each tensor that has one: sparse and complex ones have none."""
     groups: dict[Any, list[torch.Tensor]] = {}
     for t in tensors:
-        groups.setdefault((t.device, t.dtype), []).append(t)
-    return list(groups.values())
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
-    """Let a wrapper stand in place of a function; it gets the function first."""
-    own = getattr(owner, name)
-
-    @functools.wraps(own)
-    def call(*arguments: Any, **options: Any) -> Any:
-        return wrapper(own, *arguments, **options)
-
-    setattr(owner, name, call)
-    try:
-        yield
-    finally:
-        setattr(owner, name, own)
+        groups.setdefault((t.device, t.dtype, t.layout), []).append(t)
+    found: list[tuple[torch.Tensor, float]] = []
+    with torch.no_grad():
+        for same in groups.values():
+            with contextlib.suppress(RuntimeError, NotImplementedError, TypeError):
+                norms = torch.stack(torch._foreach_norm(same, order)).tolist()
+                found += zip(same, norms, strict=True)
+    return found

@@ -87,7 +87,7 @@ class Watcher:
         if self._found is not None:
             return replace(self._found, **counts, notes=(*self._found.notes, *self._own_notes()))
         if run.error:
-            finding = f"The watch ended at step {run.steps.current} by a mistake of its own: {run.error}"
+            finding = f"The watch ended at step {run.error_step} by a mistake of its own: {run.error}"
             return Watched(finding, None, **counts, error=run.error, notes=self._own_notes())
         made = "no inf or NaN was made" if self._suspects.first_made is None else "no inf or NaN was made and used"
         finding = f"Nothing found: {made} in {counted(run.check.operations, 'operation')} of {counted(steps, 'step')}."
