@@ -73,6 +73,8 @@ class Run:
     is_sampled: bool = False
     #: Numbers may have come back into the code, out of what was not followed, that were taken for its constants.
     is_doubtful: bool = False
+    #: Numbers came in that neither the code holds as constants nor an operation made.
+    has_foreign: bool = False
     #: Comparisons that exact numbers answer differently.
     divergences: Sequence[Divergence] = ()
     #: Where there are such: what exact arithmetic gives on the branches that the floats took.

@@ -96,6 +96,8 @@ class Tape:
     has_strangers: bool = False
     #: What was not followed went on as if its numbers were exact.
     went_on: bool = False
+    #: Numbers that came in from elsewhere, by the code, instruction and line that took them.
+    foreign: dict[tuple[CodeType, int, int], set[bytes]] = field(default_factory=dict)
     sample: LoopSample = field(default_factory=LoopSample)
     #: What is to be measured, each with the number of its run on its line.
     _unmeasured: list[tuple[int, Callable[[], Observation]]] = field(default_factory=list)
@@ -189,11 +191,21 @@ class Tape:
         self.recovered.add(id(value))
         return handed.cell
 
-    def take_in(self, value: float) -> None:
-        """Note a float that was not handed out: behind floats that were, it may be what the code made of them."""
-        if self.handed and not self.has_strangers and math.isfinite(value):
-            frame = self._frame()
-            self.has_strangers = frame is None or not any(constant is value for constant in _constants(frame))
+    def take_in(self, number: Any) -> None:
+        """Note a number, or an array of them, that came in from elsewhere: no operation of the run made it.
+
+        Behind floats that were handed out, a float may be what the code made of them.
+        """
+        frame = self._frame()
+        if frame is None or any(constant is number for constant in _constants(frame)):
+            self.has_strangers |= frame is None and self._may_be_made_of_handed(number)
+            return
+        self.has_strangers = self.has_strangers or self._may_be_made_of_handed(number)
+        place = frame.f_code, frame.f_lasti, frame.f_lineno
+        self.foreign.setdefault(place, set()).add(np.asarray(number).tobytes())
+
+    def _may_be_made_of_handed(self, number: Any) -> bool:
+        return bool(self.handed) and isinstance(number, float) and math.isfinite(number)
 
     @property
     def is_doubtful(self) -> bool:
