@@ -23,6 +23,8 @@ Foreign = Mapping[tuple[CodeType, int, int], set[bytes]]
 def without_leaks(run: Run, foreign: Callable[[Callable[[Array], Array]], Foreign | None]) -> Run:
     """Mark a run as doubtful where numbers come in from elsewhere that depend on its input, and name the call.
 
+    A run whose numbers from elsewhere are all constants is one without any.
+
     C code reads an array's memory, and no protocol tells. What it makes of the numbers looks like a constant, but is
     another one where the arguments are others. `foreign` runs the code on arguments that are scaled. Random numbers
     are others on the same arguments, too, and tell nothing.
@@ -39,7 +41,7 @@ def without_leaks(run: Run, foreign: Callable[[Callable[[Array], Array]], Foreig
             # A loop may run more often, on more of the same constants.
             if not (first[place] <= other[place] or other[place] <= first[place]):
                 return replace(run, is_doubtful=True, not_followed=(*run.not_followed, _call(*place)))
-    return run
+    return replace(run, has_foreign=len(constant) < len(first))
 
 
 def _scaled(numbers: Array, factor: Array | float) -> Array:

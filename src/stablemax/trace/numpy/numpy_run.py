@@ -96,7 +96,7 @@ class NumpyCode(Subject):
 
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
-        return scalar_conversions(run.functions)
+        return scalar_conversions(run.functions) if run.has_foreign else ()
 
     def _repeated(self, bits: int, **changes: Any) -> Run:
         """Run the code with a tape that changes it."""

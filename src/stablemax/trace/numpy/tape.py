@@ -18,7 +18,14 @@ from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.cures.flow import Flow, Reduction
-from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
+from stablemax.trace.divergences import (
+    Divergence,
+    Leads,
+    divergence_of,
+    divergence_of_number,
+    exact_answers,
+    of_none,
+)
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
@@ -53,6 +60,8 @@ class _HandedOut:
     value: float
     cell: Any
     call: str
+    #: How it differs from its cell; None where it does not.
+    divergence: Divergence | None
 
 
 @dataclass
@@ -175,13 +184,35 @@ class Tape:
         self.not_followed.setdefault(self._running_call(otherwise))
 
     def hand_out(self, value: float, cell: Any, otherwise: str) -> float:
-        """Give a Python float to the traced code.
+        """Give a Python float to the traced code; where exact numbers lead, that next to the exact one.
 
         What becomes of it is not seen, but the very object is recognised when it comes back: ``return float(loss)``
-        loses nothing. A float that never comes back is not followed.
+        loses nothing. A float that never comes back is not followed: the code may decide by it.
         """
-        self.handed[id(value)] = _HandedOut(value, cell, self._running_call(otherwise))
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        exact = float(cells.nearest(cells.as_array(cell)))
+        differs = exact != value and not (math.isnan(exact) and (math.isnan(value) or cell is cells.UNDECIDED))
+        divergence = self._divergence_of_number(number, otherwise, value, cell) if differs else None
+        # An object of its own: by its identity it is known.
+        value = float(str(exact)) if differs and self.leads(number) else value
+        self.handed[id(value)] = _HandedOut(value, cell, self._running_call(otherwise), divergence)
         return value
+
+    def decided(self, otherwise: str, value: Any, exact: Any) -> Any:
+        """Return the whole numbers that code decides by, the floats' or, where these lead, the exact ones."""
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        differs = np.asarray(value != exact)
+        if not differs.any():
+            return value
+        place = np.unravel_index(int(np.argmax(differs)), differs.shape)
+        pair = (int(np.asarray(v)[place]) for v in (value, exact))
+        self.divergences.append(self._divergence_of_number(number, otherwise, *pair))
+        return exact if self.leads(number) else value
+
+    def _divergence_of_number(self, number: int, otherwise: str, value: float, exact: Any) -> Divergence:
+        frame = self._frame()
+        text = (expression_at(frame) if frame is not None else "") or otherwise
+        return divergence_of_number(number, self.count, self.site(), text, value, exact)
 
     def known(self, value: float) -> Any:
         """Return the cell of a float that was handed out; None for any other."""
@@ -224,6 +255,8 @@ class Tape:
         for handed in self.handed.values():
             if handed.call not in followed:
                 self.not_followed.setdefault(handed.call)
+                self.divergences += [handed.divergence] if handed.divergence is not None else []
+        self.divergences.sort(key=lambda divergence: divergence.number)
 
     def _running_call(self, otherwise: str) -> str:
         """Name the running call of the traced code, with its line."""
