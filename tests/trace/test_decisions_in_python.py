@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from stablemax.trace.numpy.numpy_run import NumpyCode
 from stablemax.trace.own_truth import trace_any
 from stablemax.trace.run import Subject
 
-ONE_TO_THREE = np.float32([1.0, 2.0, 3.0])
+ONE_TO_THREE = np.array([1.0, 2.0, 3.0], dtype=np.float32)
 
 
 def absorbed(x: Any) -> Any:
@@ -122,13 +123,12 @@ def test_a_cure_is_told_where_the_code_decides_alike() -> None:
 
 
 @pytest.mark.parametrize("function", [by_float, by_item, by_int, by_argmax, scaled_by_size])
-def test_of_pytorch_code_too(function: Callable[..., Any]) -> None:
+def test_of_pytorch_code_too(function: FunctionType) -> None:
     torch = pytest.importorskip("torch")
     from stablemax.trace.torch.torch_trace import TorchCode
 
     def on_tensors(x: Any) -> Any:
-        globals_of = {"np": torch, "absorbed": absorbed}
-        return type(function)(function.__code__, globals_of)(x)
+        return FunctionType(function.__code__, {"np": torch, "absorbed": absorbed})(x)
 
     given = GivenArguments(("x",), (ONE_TO_THREE,))
     trace = trace_any(TorchCode(given, FLOAT32, on_tensors, on_tensors))

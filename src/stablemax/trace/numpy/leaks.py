@@ -36,8 +36,8 @@ def without_leaks(run: Run, foreign: Callable[[Callable[[Array], Array]], Foreig
         return run
     constant = {place for place in first if first[place] == again.get(place)}
     for scale in _SCALES:
-        other = foreign(scale)
-        for place in constant.intersection(other or ()):
+        other = foreign(scale) or {}
+        for place in constant.intersection(other):
             # A loop may run more often, on more of the same constants.
             if not (first[place] <= other[place] or other[place] <= first[place]):
                 return replace(run, is_doubtful=True, not_followed=(*run.not_followed, _call(*place)))
