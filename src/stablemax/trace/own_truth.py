@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, FORMATS, Format
-from stablemax.results import Trace
+from stablemax.results import Outcome, Trace
 from stablemax.text.vocabulary import NO_OPERATION
 from stablemax.trace.cures.telling import Judge, with_cure
 from stablemax.trace.exact_cells import UNDECIDED, Special, is_ball
 from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments, indexed
+from stablemax.trace.input_roundings import errors_of_input
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.operation_words import event_words
 from stablemax.trace.reading import Reading
@@ -50,6 +51,8 @@ class OwnTruth:
     run: Run
     format: Format
     max_ulp: float | None = None
+    #: An error that a few roundings of the input explain is no fault of the code.
+    excuses: bool = False
 
     name = NO_OPERATION
     rows_alone = 1
@@ -79,7 +82,14 @@ class OwnTruth:
             exact = ExactResult(truth, (lacks & ~np.isfinite(values))[:, 0] | np.isnan(truth.nearest)[:, 0])
         zero = zero_sizes(self.subject, self.run, self.format, self.max_ulp)
         is_one, may_flush = values.size == 1, self.subject.may_flush
-        return Reading(exact, self.format, self.max_ulp, is_reduced=is_one, may_flush=may_flush, as_good_as_zero=zero)
+        reading = Reading(
+            exact, self.format, self.max_ulp, is_reduced=is_one, may_flush=may_flush, as_good_as_zero=zero
+        )
+        if not self.excuses:
+            return reading
+        return replace(
+            reading, excused=errors_of_input(self.subject, self.run, self.max_ulp, by_value=True).reshape(-1, 1)
+        )
 
     def result_name(self, row: int, column: int) -> str:  # noqa: ARG002 - there is one column
         """Name a number of the result by its place; one of a gradient by the number that it belongs to."""
@@ -266,4 +276,19 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
     trace = subject.explained(tell(subject, truth, about, run), truth)
-    return trace if trace.pattern else with_cure(trace, subject, Judge(truth.reading(run), run))
+    if not trace.pattern:
+        trace = with_cure(trace, subject, Judge(truth.reading(run), run))
+    return trace if trace.instead else _excused(trace, truth, about)
+
+
+def _excused(trace: Trace, truth: OwnTruth, about: About) -> Trace:
+    """Tell a trace again without the errors that the input explains: for them no better code is known."""
+    run = truth.run
+    if trace.outcome not in (Outcome.INACCURATE, Outcome.LOST) or run.exact is None or run.is_sampled:
+        return trace
+    truth = replace(truth, excuses=True)
+    reading = truth.reading(run)
+    if not reading.excused_cells(run.value).any():
+        return trace
+    told = tell(truth.subject, truth, about, run)
+    return replace(told, notes=trace.notes) if told.outcome.is_failure else told

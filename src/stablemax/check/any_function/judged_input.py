@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.numerics.formats import FORMATS, Array, Format
+from stablemax.numerics.formats import Array, Format
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
-from stablemax.trace.exact_cells import is_ball, nearest
 from stablemax.trace.given_arguments import GivenArguments
+from stablemax.trace.input_roundings import errors_of_input
 from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any, trusted
 from stablemax.truth.measure import CODES, default_max_ulp, largest
 
 if TYPE_CHECKING:
-    from stablemax.trace.run import Run, Subject
-
-_PER_ROUNDING = 32.0
-"""An error that is larger than so many times what one rounding of the inputs changes is the code's own."""
+    from stablemax.trace.run import Subject
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,8 @@ class HeldTo:
     allow: tuple[str, ...] = ()
     #: Every value counts by itself, those far below the largest of a result, too; and each number of an input.
     by_value: bool = False
-    #: Where a gradient of the code has no value even exactly, ask its trace whether the function has a derivative.
+    #: Where a gradient of the code has no value even exactly, ask its trace whether the function has a derivative;
+    #: where the input explains an error, ask it whether there is code without that error.
     asks_trace: bool = False
 
 
@@ -85,7 +82,7 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
 
     A cell that lost digits does not count where its exact value lies below the smallest normal number; where its error
     is small on the scale of the result, its largest number, unless all values count; and where one rounding of the
-    inputs explains it: no code on these numbers can be held to more.
+    inputs explains it: code is held to more only where its trace knows better code, and is asked.
 
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.trace.numpy.numpy_run import NumpyCode
@@ -116,7 +113,8 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     suspects &= ~small
     explained = np.zeros_like(failing)
     if suspects.any():
-        explained = suspects & _is_explained(subject, run, truth.nearest.ravel(), by_value=held_to.by_value)
+        by_input = errors_of_input(subject, run, held_to.max_ulp, by_value=held_to.by_value)
+        explained = suspects & (reading.distances(run.value).ravel() <= by_input)
     broken = failing & ~tiny & ~small & ~explained
     worst = int(codes[broken].max()) if broken.any() else CODES.index(Outcome.OK)
     counts = ~undefined & ~tiny & ~small & ~explained
@@ -132,8 +130,20 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
         is_ill_conditioned=bool(explained.any()),
         loses_small=bool(small.any()),
     )
-    is_asked = held_to.asks_trace and judged.is_undefined and not judged.is_broken and run.forward is not None
-    return _by_its_trace(judged, subject, held_to) if is_asked else judged
+    if not held_to.asks_trace or judged.is_broken:
+        return judged
+    if judged.is_undefined and run.forward is not None:
+        return _by_its_trace(judged, subject, held_to)
+    is_curable = judged.is_ill_conditioned and trace_any(subject, held_to.max_ulp).instead
+    return _with_counted(judged, explained, codes) if is_curable else judged
+
+
+def _with_counted(judged: JudgedInput, explained: Array, codes: Array) -> JudgedInput:
+    """Count the errors that the input explains: there is code without them."""
+    worst = int(codes[explained].max())
+    cell = int(np.argmax(explained & (codes == worst)))
+    counts = judged.counts | explained.reshape(judged.value.shape)
+    return replace(judged, outcome=CODES[worst], cell=cell, counts=counts, is_ill_conditioned=False)
 
 
 def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> JudgedInput:
@@ -154,75 +164,6 @@ def _is_small(value: Array, right: Array, fmt: Format, held_to: HeldTo) -> Array
     scale = np.max(np.abs(right), where=np.isfinite(right), initial=0.0)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(value.astype(np.float64).ravel() - right) <= limit * fmt.ulp(scale))
-
-
-def _is_explained(subject: Subject, run: Run, right: Array, *, by_value: bool) -> Array:
-    """Mark the cells whose error is no larger than what one rounding of the inputs changes exactly, times a few."""
-    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
-    assert run.exact is not None, "an error is known by its exact value"
-    arrays = subject.given.arguments
-    changes = np.zeros(right.shape)
-    numbers = sum(array.size for array in arrays if _format_of(array) is not None)
-    for signs in _sign_patterns(numbers):
-        other = replace(subject, given=replace(subject.given, arguments=_nudged(arrays, signs, by_value=by_value)))
-        try:
-            exact = _exact_of(other, run)
-        except StablemaxError:
-            continue
-        if exact is not None and exact.shape == run.exact.shape:
-            changes = np.fmax(changes, _distance(exact.ravel(), run.exact.ravel()))
-    with np.errstate(invalid="ignore"):
-        error = np.abs(run.value.astype(np.float64).ravel() - right)
-    return np.asarray(error <= _PER_ROUNDING * np.sqrt(max(1, numbers)) * changes)
-
-
-def _exact_of(other: Subject, run: Run) -> Array | None:
-    """Return what exact arithmetic gives for a neighbour of an input, by the cheapest run that tells it."""
-    cheap = None if run.divergences else other.plain().exact
-    return other.observed().exact if cheap is None else cheap
-
-
-def _sign_patterns(numbers: int) -> list[Array]:
-    """Return in which directions the numbers of an input are moved: alike, against each other, and at random.
-
-    >>> [pattern.tolist() for pattern in _sign_patterns(2)][:2], len(_sign_patterns(1))
-    ([[1.0, 1.0], [1.0, -1.0]], 1)
-    """
-    alike, random = np.ones(numbers), np.random.default_rng(0)
-    if numbers < 2:
-        return [alike]
-    return [alike, alike - 2 * (np.arange(numbers) % 2), random.choice([-1.0, 1.0], size=numbers)]
-
-
-def _distance(cells: Array, others: Array) -> Array:
-    """Return how far exact cells lie from others; NaN where one of two has no value."""
-    both = is_ball(cells) & is_ball(others)
-    distances = np.full(cells.shape, np.nan)
-    if both.any():
-        distances[both] = np.abs(nearest(cells[both] - others[both]))
-    return distances
-
-
-def _nudged(arrays: Sequence[Array], signs: Array, *, by_value: bool) -> tuple[Array, ...]:
-    """Move each number of a format by the spacing at the largest of its array, or by its own."""
-    moved: list[Array] = []
-    for array in arrays:
-        fmt = _format_of(array)
-        if fmt is None:
-            moved.append(array)
-            continue
-        wide = array.astype(np.float64)
-        steps, signs = signs[: array.size].reshape(array.shape), signs[array.size :]
-        largest_size = np.max(np.abs(wide), where=np.isfinite(wide), initial=0.0)
-        sizes = np.abs(wide) if by_value else np.full(wide.shape, largest_size)
-        with np.errstate(invalid="ignore", over="ignore"):
-            beside = wide + steps * np.where(sizes == 0, 0.0, fmt.ulp(sizes))
-        moved.append(fmt.cast(np.where(np.isfinite(beside), beside, wide)))
-    return tuple(moved)
-
-
-def _format_of(array: Array) -> Format | None:
-    return FORMATS.get(array.dtype.name) if array.dtype.kind not in "biuOSU" else None
 
 
 def suspicion(subject: Subject, wide: Subject) -> float:

@@ -18,7 +18,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stablemax.libraries.torch_arrays import to_numpy, to_torch
 from stablemax.numerics.formats import FORMATS, Array
 from stablemax.trace.cures.flow import Flow
-from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
+from stablemax.trace.divergences import (
+    Divergence,
+    Leads,
+    divergence_of,
+    divergence_of_number,
+    exact_answers,
+    of_none,
+)
 from stablemax.trace.exact_cells import cells_of, nearest, with_values
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
@@ -32,6 +39,9 @@ from stablemax.trace.torch.torch_lines import Locator
 from stablemax.trace.traced_code import display_name, float_constants
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
+_TAKEN_OUT = "_local_scalar_dense"
+_PLACES = ("argmax", "argmin")
+_DECIDING = frozenset((*COMPARISONS, *_PLACES, _TAKEN_OUT))
 _WORDS = {
     "sub": "subtract", "rsub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative", "pow": "power",
     "mm": "matmul", "bmm": "matmul", "mv": "matmul",
@@ -111,7 +121,7 @@ class Watch(_Eager):
         dispatch, self.dispatches = self.dispatches, self.dispatches + 1
         call = Call(func, tuple(args), kwargs or {})
         if dispatch < self.forgotten_to:
-            self.comparisons += call.name in COMPARISONS and bool(call.floats)
+            self.comparisons += call.name in _DECIDING and bool(call.floats)
             for t in call.written:
                 self.shadows.forget(t)
             return func(*call.arguments, **call.options)
@@ -134,8 +144,28 @@ class Watch(_Eager):
                 before.operands()
         result = func(*call.arguments, **call.options)
         with _unseen():
+            if call.name in _PLACES or call.name == _TAKEN_OUT:
+                result = self._decided(call, result, site)
             self._look(call, before, call.outputs(result), dispatch, site)
         return result
+
+    def _decided(self, call: Call, result: Any, site: Site) -> Any:
+        """Return the number that is taken out, or the places of the largest: next to the exact ones where these lead.
+
+        What Python does with the number is not seen: it may decide by it.
+        """
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        tensor = call.arguments[0]
+        exact = torch.from_numpy(nearest(self.shadows.cells(tensor))).to(tensor.device)
+        other = call.function(exact, *call.arguments[1:], **call.options)
+        values, exact_values = (np.asarray(torch.as_tensor(r).cpu(), dtype=np.float64) for r in (result, other))
+        if np.array_equal(values, exact_values, equal_nan=True):
+            return result
+        place = np.unravel_index(int(np.argmax(values != exact_values)), values.shape)
+        text = self.locator.source() or call.name
+        pair = (float(values[place]), float(exact_values[place]))
+        self.divergences.append(divergence_of_number(number, len(self.steps), site, text, *pair))
+        return other if self.leads(number) else result
 
     def _of_whole_numbers(self, call: Call, result: Any) -> Call | None:
         """Return a call on whole numbers alone that computes real ones as PyTorch runs it: on numbers of its result.
@@ -183,7 +213,7 @@ class Watch(_Eager):
 
     def _lose_numbers(self, call: Call, outputs: list[torch.Tensor], site: Site) -> None:
         """Record that shadowed numbers became something without a shadow."""
-        losses = {"_local_scalar_dense": "a tensor taken as a number", "_to_copy": "conversion to integers"}
+        losses = {_TAKEN_OUT: "a tensor taken as a number", "_to_copy": "conversion to integers"}
         loss = losses.get(call.name) or (_COMPLEX if any(t.is_complex() for t in outputs) else "")
         if loss and any(self.shadows.has(t) for t in call.floats) and not self._is_kept(call, outputs):
             self.lose(loss, site)
