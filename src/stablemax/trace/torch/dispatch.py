@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from stablemax.trace.divergences import (
     exact_answers,
     of_none,
 )
-from stablemax.trace.exact_cells import cells_of, nearest, with_values
+from stablemax.trace.exact_cells import as_array, cells_of, nearest, with_values
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Site, observe, record_of
 from stablemax.trace.run import Fix
+from stablemax.trace.special_cells import FUNCTIONS
 from stablemax.trace.torch.aten_call import Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.aten_names import COMPARISONS, CONSTANTS, MOVES
 from stablemax.trace.torch.exact_table import EXACT
@@ -138,7 +139,8 @@ class Watch(_Eager):
             return result
         # A write in place destroys its inputs: they have to be looked at before.
         with _unseen():
-            before = self._before(call) if call.written else None
+            # A view in place, as of unsqueeze_(), writes no numbers: the shadow lies beside the storage.
+            before = self._before(call) if call.written and not call.is_view else None
             if before is not None:
                 before.local()
                 before.operands()
@@ -197,7 +199,8 @@ class Watch(_Eager):
             return
         are_views = len(tensors) == len(outputs) and all(self.shadows.shares(t, call.floats) for t in tensors)
         if before is not None or not are_views:
-            self._follow(before or self._before(call), outputs, dispatch, site)
+            before = before or self._before(replace(call, ran=outputs))
+            self._follow(before, outputs, dispatch, site)
 
     def _compare(self, call: Call, answers: torch.Tensor, site: Site) -> None:
         """Answer a comparison exactly, too, and put that answer in its place where exact numbers lead."""
@@ -220,10 +223,12 @@ class Watch(_Eager):
             self.went_on |= loss == _COMPLEX
 
     def _is_kept(self, call: Call, outputs: list[torch.Tensor]) -> bool:
-        """Tell whether a conversion to bool gives what it gives of exact numbers, too."""
-        if call.name != "_to_copy" or len(outputs) != 1 or outputs[0].dtype != torch.bool:
+        """Tell whether a conversion to truth values or integers gives what it gives of exact numbers, too."""
+        if call.name != "_to_copy" or len(outputs) != 1:
             return False
         exact, values = self.shadows.cells(call.floats[0]), outputs[0].cpu().numpy()
+        if values.dtype != np.bool_:
+            return values.dtype.kind in "iu" and np.array_equal(nearest(as_array(FUNCTIONS["trunc"](exact))), values)
         return bool(np.array_equal(exact_answers("not_equal", [exact, cells_of(np.zeros(()))], values), values))
 
     def _before(self, call: Call) -> _Before:
