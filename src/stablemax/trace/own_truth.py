@@ -100,7 +100,8 @@ class OwnTruth:
                 return self.given.name_of_cell(*cell)
         alike = [i for i, array in enumerate(self.given.arguments) if array.shape == seen.shape and array.size > 1]
         # Where the code keeps an array of that shape, the shape does not tell whose number it is.
-        if len(alike) == 1 and not any(array.shape == seen.shape for array in self.given.held.values()):
+        is_held = any(array.shape == seen.shape for array in self.given.held.values())
+        if len(alike) == 1 and not is_held and len(event.place) == len(seen.shape):
             flat = int(np.ravel_multi_index(event.place, seen.shape))
             if key is None or self._flow.takes(key, event.place, alike[0], flat):
                 return self.given.name_of_cell(alike[0], flat)

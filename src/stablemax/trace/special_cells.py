@@ -222,6 +222,17 @@ def _log_beta(a: Any, b: Any) -> Any:
     return log_gamma(as_cell(a)) + log_gamma(as_cell(b)) - log_gamma(as_cell(a) + as_cell(b))
 
 
+def _binom(n: Any, k: Any) -> Any:
+    """Return how many ways there are to choose k of n, real numbers too; 0 where k is below 0 or above n."""
+    n, k = as_cell(n), as_cell(k)
+    if isinstance(n, Special) or isinstance(k, Special):
+        return UNDECIDED
+    if k < 0 or k > n:
+        return arb(0) if n.is_integer() and k.is_integer() else UNDECIDED
+    log_gamma = SPECIAL["gammaln"]
+    return _exp(log_gamma(n + 1) - log_gamma(k + 1) - log_gamma(n - k + 1)) if k >= 0 else UNDECIDED
+
+
 _OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
     "xlogy": _xlog(_log),
     "xlog1py": _xlog(_log1p),
@@ -240,6 +251,7 @@ _OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
     "pseudo_huber": lambda d, r: _square(as_cell(d)) * (_sqrt(_square(_divide(as_cell(r), as_cell(d))) + 1) - 1),
     "betaln": _log_beta,
     "beta": lambda a, b: _exp(_log_beta(a, b)),
+    "binom": _binom,
 }
 
 SPECIAL: Mapping[str, np.ufunc] = MappingProxyType(
