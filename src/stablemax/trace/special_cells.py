@@ -342,6 +342,17 @@ def _heaviside(x: Any, at_zero: Any) -> Any:
     return as_cell(at_zero) if sign.is_zero() else arb(1) if sign > 0 else arb(0)
 
 
+def _binom(n: Any, k: Any) -> Any:
+    """Return how many ways there are to choose k of n, real numbers too; 0 where k is below 0 or above n."""
+    n, k = as_cell(n), as_cell(k)
+    if isinstance(n, Special) or isinstance(k, Special):
+        return UNDECIDED
+    if k < 0 or k > n:
+        return arb(0) if n.is_integer() and k.is_integer() else UNDECIDED
+    log_gamma = SPECIAL["gammaln"]
+    return _exp(log_gamma(n + 1) - log_gamma(k + 1) - log_gamma(n - k + 1)) if k >= 0 else UNDECIDED
+
+
 _OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
     "zeta": _zeta,
     "floor_divide": _floor_divide,
@@ -367,6 +378,7 @@ _OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
     "pseudo_huber": lambda d, r: _square(as_cell(d)) * (_sqrt(_square(_divide(as_cell(r), as_cell(d))) + 1) - 1),
     "betaln": _log_beta,
     "beta": lambda a, b: _exp(_log_beta(a, b)),
+    "binom": _binom,
 }
 
 SPECIAL: Mapping[str, np.ufunc] = MappingProxyType(
