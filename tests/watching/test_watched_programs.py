@@ -207,6 +207,18 @@ def test_a_number_that_becomes_0_is_found_where_that_is_asked_for(tmp_path: Path
     assert (result.fault.kind, result.fault.line, result.fault.place) == ("lost", 4, (0,))
 
 
+def test_code_that_loses_the_same_number_is_no_cure(tmp_path: Path) -> None:
+    program = tmp_path / "underflow.py"
+    program.write_text(
+        "import torch\nw = torch.nn.Parameter(torch.tensor([0.0, 200.0]))\n"
+        "p = torch.softmax(w, 0)\n(p * w).sum().backward()\n"
+    )
+    result = watched(program, on=("lost",))
+    assert result.fault is not None
+    assert (result.fault.line, result.fault.kind) == (3, "lost")
+    assert (result.pattern, result.instead) == ("", ""), result.instead
+
+
 def test_only_what_is_asked_for_is_reported() -> None:
     path = next(p for p in FAULTY if p.stem == "operation_variance_in_float16_autocast")
     assert watched(path, on=("overflow",)).fault.kind == "overflow"  # type: ignore[union-attr]
