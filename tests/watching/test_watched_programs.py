@@ -25,8 +25,9 @@ def test_a_faulty_program_gets_the_right_one_of_the_three_and_its_line(path: Pat
     assert result.fault is not None
     assert Path(result.fault.file).name == path.name
     if result.verdict is WatchVerdict.DATA:
-        assert result.incoming is not None
-        assert (Path(result.incoming.file).name, result.incoming.line) == (path.name, marked(path, "seen first"))
+        data = result.incoming or result.outlier
+        assert data is not None
+        assert (Path(data.file).name, data.line) == (path.name, marked(path, "seen first"))
     if result.verdict is WatchVerdict.OPERATION:
         assert result.fault.line == marked(path, "fault"), result.finding
         if marked(path, "cause"):
@@ -156,6 +157,52 @@ def test_what_came_in_is_named_with_its_first_index_and_its_step() -> None:
     assert (checkpoint.name, checkpoint.place) == ("head.bias", (2,))
 
 
+def test_a_number_far_from_the_others_is_named_with_its_index_and_how_far_it_is() -> None:
+    by_name = {p.stem: p for p in FAULTY}
+    number = watched(by_name["data_outlier_in_a_batch"])
+    assert number.outlier is not None
+    assert (number.outlier.shape, number.outlier.place) == ((16, 6), (3, 2))
+    assert 1 < number.outlier.others < 5
+    assert "holds 1e+30 at [3, 2], " in number.finding
+    assert "e+29 times as large as the other 15 samples, of up to " in number.finding
+    assert "with that sample replaced by another the same operations give numbers" in number.finding
+    column = watched(by_name["data_column_of_another_unit_autocast"]).outlier
+    assert column is not None
+    assert (column.part, column.parts, column.place[1]) == ("column", 1, 4)
+    label = watched(by_name["data_label_below_zero"])
+    assert label.outlier is not None
+    assert (label.outlier.dtype, label.outlier.place, label.outlier.value) == ("int64", (5,), -1.0)
+    assert "holds -1 at [5], below 0, unlike the other 11 samples, of up to 2" in label.finding
+
+
+def exponential(out: Any) -> Any:
+    return torch.exp(out.abs() + 100).mean()
+
+
+def log_of_softmax(out: Any) -> Any:
+    return -torch.log(torch.softmax(torch.cat([out, -out], 1), 1)).mean()
+
+
+def squares(out: Any) -> Any:
+    return out.square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss_of", "rows", "size"), [(exponential, [3], 1e6), (log_of_softmax, [3], 1e6), (squares, range(16), 1e25)]
+)
+def test_a_fault_that_other_samples_make_too_or_that_a_cure_is_known_for_is_no_fault_of_the_data(
+    loss_of: Any, rows: Any, size: float
+) -> None:
+    watcher = Watcher(WatchOptions(repro=""))
+    with watcher.watching():
+        torch.manual_seed(0)
+        layer, x = torch.nn.Linear(6, 1), torch.randn(16, 6)
+        x[list(rows)] *= size
+        loss_of(layer(x)).backward()
+    assert watcher.result.verdict is WatchVerdict.OPERATION, watcher.result.finding
+    assert (watcher.result.outlier, watcher.result.error) == (None, "")
+
+
 def test_a_divergence_has_a_table_in_which_the_loss_grows() -> None:
     result = watched(next(p for p in FAULTY if p.stem == "divergence_of_sgd"))
     losses = [s.loss for s in result.history if s.loss is not None]
@@ -205,6 +252,18 @@ def test_a_number_that_becomes_0_is_found_where_that_is_asked_for(tmp_path: Path
     result = watched(program, on=("lost",))
     assert result.fault is not None
     assert (result.fault.kind, result.fault.line, result.fault.place) == ("lost", 4, (0,))
+
+
+def test_code_that_loses_the_same_number_is_no_cure(tmp_path: Path) -> None:
+    program = tmp_path / "underflow.py"
+    program.write_text(
+        "import torch\nw = torch.nn.Parameter(torch.tensor([0.0, 200.0]))\n"
+        "p = torch.softmax(w, 0)\n(p * w).sum().backward()\n"
+    )
+    result = watched(program, on=("lost",))
+    assert result.fault is not None
+    assert (result.fault.line, result.fault.kind) == (3, "lost")
+    assert (result.pattern, result.instead) == ("", ""), result.instead
 
 
 def test_only_what_is_asked_for_is_reported() -> None:

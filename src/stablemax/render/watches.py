@@ -16,8 +16,8 @@ from stablemax.text.words import counted
 
 COLUMNS = ("kind", "name", "dtype", "shape", "smallest", "largest", "inf", "nan", "zeros", "is_overwritten")
 _STEPS_ARE = (
-    "step: counted by optimizers, from 1; largest |weight|: over all of their parameters; gradient: the norm "
-    "over all of them, unscaled"
+    "step: counted by optimizers, without one by backward passes, from 1; largest |weight|: over all of their "
+    "parameters, without one over those of the modules; gradient: the norm over all of them, unscaled"
 )
 _REPRO = "Files that show it: inputs.npz; show.py, to run; test_repro.py, a test that fails until show.py gives numbers"
 

@@ -67,6 +67,7 @@ from stablemax.results.traced import TracedLine as TracedLine
 from stablemax.results.traced import TracedOperation as TracedOperation
 from stablemax.results.watched import FaultCause as FaultCause
 from stablemax.results.watched import IncomingTensor as IncomingTensor
+from stablemax.results.watched import OutlyingNumber as OutlyingNumber
 from stablemax.results.watched import Watched as Watched
 from stablemax.results.watched import WatchedFault as WatchedFault
 from stablemax.results.watched import WatchedStep as WatchedStep

@@ -98,6 +98,25 @@ class IncomingTensor:
 
 
 @dataclass(frozen=True)
+class OutlyingNumber:
+    """A finite number of the data, far from the others, without whose sample or column the fault is not there."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    place: tuple[int, ...]
+    value: float
+    #: The largest number of the other samples or columns, without its sign
+    others: float
+    #: `sample` or `column`, and how many of them stand apart
+    part: str
+    parts: int
+    #: Where it is read first
+    file: str
+    line: int
+    operation: str
+
+
+@dataclass(frozen=True)
 class WatchedStep:
     """A step of the training: its loss, the largest weight and the norm of all gradients; None where not known."""
 
@@ -119,6 +138,7 @@ class Watched:
     cause: FaultCause | None = None
     #: Of the verdict `data`
     incoming: IncomingTensor | None = None
+    outlier: OutlyingNumber | None = None
     #: The last steps before
     history: tuple[WatchedStep, ...] = ()
     #: The last operations, run again beside exact arithmetic

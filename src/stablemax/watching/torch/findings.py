@@ -8,12 +8,22 @@ from dataclasses import dataclass, replace
 import torch
 
 from stablemax.results import Trace
-from stablemax.results.watched import FaultCause, IncomingTensor, Watched, WatchedFault, WatchedStep, WatchVerdict
+from stablemax.results.watched import (
+    FaultCause,
+    IncomingTensor,
+    OutlyingNumber,
+    Watched,
+    WatchedFault,
+    WatchedStep,
+    WatchVerdict,
+)
 from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 from stablemax.trace.traced_code import display_name
 from stablemax.watching.torch.call_sites import CallSite, CallSites
 from stablemax.watching.torch.divergence import divergence_of
 from stablemax.watching.torch.fault_words import fault_of, fault_where
+from stablemax.watching.torch.outliers import outlier_of
 from stablemax.watching.torch.replay import Replay, ReplayedOperation, drafts_of
 from stablemax.watching.torch.replayed_cure import ReplayedCure, replayed_cure
 from stablemax.watching.torch.retrace import caused_exactly, is_small
@@ -44,6 +54,8 @@ class Found:
     drafts: tuple[Replay, ...]
     steps: tuple[WatchedStep, ...]
     sizes: SizeHistory
+    #: It is of an optimizer, whose state is no data.
+    in_optimizer: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,8 +127,12 @@ def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
     is_elsewhere = cause is not None and not cause.is_fault_itself
     is_curable = is_elsewhere or (cure is not None and cure.is_right)
     divergence = divergence_of(fault.replays, steps, sizes, sites.name_at, is_curable=is_curable)
+    is_right = divergence is not None or fault.found.in_optimizer or (cure is not None and cure.is_right)
+    outlier = None if is_right else outlier_of(fault.replays, lambda a: not sites.name_at(a), sites)
     if divergence is not None:
         verdict, finding, cure = WatchVerdict.DIVERGENCE, f"Divergence: {divergence.words}; then, at {head}.", None
+    elif outlier is not None:
+        verdict, finding, cure = WatchVerdict.DATA, f"Data: {_outlier_words(outlier)}; then, at {head}.", None
     else:
         verdict, finding = WatchVerdict.OPERATION, f"An operation, at {head}."
         if is_elsewhere and cause is not None:
@@ -128,9 +144,7 @@ def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
     if cure is not None and cause is not None:
         # Exact arithmetic may have no number there either; but there is code that has one.
         cause = replace(cause, sentence=cause.sentence.removesuffix(_OF_INPUT))
-    result = Watched(
-        finding, verdict, found, cause, history=_shown(steps), retrace=retraced.trace, notes=retraced.notes
-    )
+    result = Watched(finding, verdict, found, cause, None, outlier, _shown(steps), retraced.trace, notes=retraced.notes)
     if cure is not None:
         result = replace(result, pattern=cure.pattern, instead=cure.code, instead_why=cure.told)
     return Finding(result, retraced.replay)
@@ -165,6 +179,20 @@ def _of_data(fault: WatchedFault, incoming: IncomingTensor, steps: Sequence[Watc
         return Watched(finding, WatchVerdict.UNSEEN, fault, incoming=incoming, history=_shown(steps))
     finding = f"Data: {what} came in, no watched operation made it: {name} holds it{_at(place)}; {seen}."
     return Watched(finding, WatchVerdict.DATA, fault, incoming=incoming, history=_shown(steps))
+
+
+def _outlier_words(outlier: OutlyingNumber) -> str:
+    shape, place = "x".join(map(str, outlier.shape)), ", ".join(map(str, outlier.place))
+    is_far = abs(outlier.value) >= abs(outlier.others)
+    apart = f"{abs(outlier.value) / outlier.others:.2g} times as large as" if is_far else "below 0, unlike"
+    others = f"{counted(outlier.shape[0 if outlier.part == 'sample' else 1] - outlier.parts, outlier.part)}"
+    rest = f"the other {others}, of up to {outlier.others:.3g}"
+    which = f"that {outlier.part}" if outlier.parts == 1 else f"{counted(outlier.parts, outlier.part)}"
+    return (
+        f"a tensor of {outlier.dtype}, {shape}, holds {outlier.value:.6g} at [{place}], {apart} {rest}; with {which} "
+        f"replaced by another the same operations give numbers; {outlier.operation} at {outlier.file}:{outlier.line} "
+        "reads it first"
+    )
 
 
 def _at(place: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -51,7 +51,8 @@ class ObservedRun:
         latest, sizes = self.steps.latest()
         steps, before = (*self.steps.history, latest), self.check.ring.up_to(entry)
         with self.check.unseen():
-            return found_at(entry, output, suspicion, before, steps, sizes, self.check.sites, leaf=leaf, loss=loss)
+            found = found_at(entry, output, suspicion, before, steps, sizes, self.check.sites, leaf=leaf, loss=loss)
+        return replace(found, in_optimizer=self.steps.in_optimizer)
 
     def passed_on_at(self, entry: RingEntry, output: torch.Tensor, leaf: torch.Tensor | None = None) -> Found:
         """Take down an operation that passes an inf or a NaN on; with the loss, where it gives a gradient."""

@@ -68,6 +68,8 @@ class TrainingSteps:
         self.loss: float | None = None
         #: What GradScaler multiplied a loss of this step by; None where it has not.
         self.scale: float | None = None
+        #: An optimizer steps.
+        self.in_optimizer = False
         #: GradScaler's own code runs.
         self.in_scaler = False
 
@@ -116,8 +118,10 @@ class TrainingSteps:
         if not self._counts:
             self._begin()
             self._counts[id(optimizer)] = 0
+        self.in_optimizer = True
 
     def _after_step(self, optimizer: Any, *_: Any) -> None:
+        self.in_optimizer = False
         number = self.current
         self._count(optimizer)
         if self.current != number:
