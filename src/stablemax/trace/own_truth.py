@@ -38,6 +38,10 @@ _ZERO = (
     "a number that is exactly 0 has no relative error: it is judged beside the sizes of the terms that it is made of, "
     "or beside the results of neighbouring inputs"
 )
+_SMALL = (
+    "each error is small beside the largest number of the result: check holds code to such numbers with "
+    "--require accurate alone"
+)
 _BREAKS = (Kind.POLE, Kind.INVALID, Kind.OVERFLOW)
 
 
@@ -298,9 +302,15 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
     trace = subject.explained(tell(subject, truth, about, run), truth)
+    if trace.outcome.is_failure and _is_small(truth.reading(run), run):
+        trace = replace(trace, notes=(*trace.notes, _SMALL))
     if not trace.pattern:
         trace = with_cure(trace, subject, Judge(truth.reading(run), run))
     return trace if trace.instead else _excused(trace, truth, about)
+
+
+def _is_small(reading: Reading, run: Run) -> bool:
+    return bool((reading.small_on_scale(run.value) | ~reading.failing(run.value)).all())
 
 
 def _excused(trace: Trace, truth: OwnTruth, about: About) -> Trace:

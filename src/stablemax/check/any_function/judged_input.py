@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.numerics.formats import Array, Format
+from stablemax.numerics.formats import Array
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.input_roundings import errors_of_input
 from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any, trusted
-from stablemax.truth.measure import CODES, default_max_ulp, largest
+from stablemax.truth.measure import CODES, largest
 
 if TYPE_CHECKING:
     from stablemax.trace.run import Subject
@@ -111,7 +111,7 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     has_digits = np.isin(codes, [CODES.index(o) for o in (Outcome.INACCURATE, Outcome.LOST)])
     tiny = has_digits & (size > 0) & (size < fmt.smallest_normal)
     suspects = failing & has_digits & ~tiny
-    small = suspects & _is_small(run.value, truth.nearest, fmt, held_to)
+    small = suspects & (False if held_to.by_value else reading.small_on_scale(run.value).ravel())
     suspects &= ~small
     explained = np.zeros_like(failing)
     if suspects.any():
@@ -170,17 +170,6 @@ def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> Jud
         return judged
     cell = int(np.argmax(~np.isfinite(judged.value.astype(np.float64))))
     return replace(judged, outcome=outcome, cell=cell, is_undefined=False)
-
-
-def _is_small(value: Array, right: Array, fmt: Format, held_to: HeldTo) -> Array:
-    """Mark the cells whose error is small beside the largest number of the result."""
-    right = right.ravel()
-    if held_to.by_value or right.size < 2:
-        return np.zeros(right.shape, dtype=bool)
-    limit = default_max_ulp(fmt) if held_to.max_ulp is None else held_to.max_ulp
-    scale = np.max(np.abs(right), where=np.isfinite(right), initial=0.0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(value.astype(np.float64).ravel() - right) <= limit * fmt.ulp(scale))
 
 
 def suspicion(subject: Subject, wide: Subject) -> float:
