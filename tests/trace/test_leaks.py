@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stablemax.check.any_function.judged_input import HeldTo, judged_input
-from stablemax.numerics.formats import FLOAT64
+from stablemax.numerics.formats import FLOAT32, FLOAT64
 from stablemax.results import Outcome
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.numpy.numpy_run import NumpyCode
@@ -88,11 +88,17 @@ def test_broken_code_does_not_hold_because_its_numbers_left_the_trace(exponentia
     assert judged.is_broken or not judged.is_proved
 
 
-def test_a_leak_is_seen_where_the_function_is_saturated() -> None:
-    def upper_tail(x: Any) -> Any:
-        return 1 - np.array(memoryview(np.tanh(x)))
+def upper_tail(x: Any) -> Any:
+    return 1 - np.array(memoryview(np.tanh(x)))
 
-    trace = trace_any(code_of(upper_tail, [20.0, 25.0]))
+
+def growth(x: Any) -> Any:
+    return np.array(memoryview(np.exp(x))) - 1
+
+
+@pytest.mark.parametrize(("function", "x"), [(upper_tail, [20.0, 25.0]), (growth, [1e-18, 2e-18])])
+def test_a_leak_is_seen_where_the_function_is_saturated(function: Callable[..., Any], x: list[float]) -> None:
+    trace = trace_any(code_of(function, x))
     assert trace.outcome is not Outcome.OK, trace.finding
     assert "memoryview" in trace.not_followed[0]
 
@@ -151,4 +157,52 @@ def with_counted_terms(x: Any) -> Any:
 )
 def test_what_does_not_depend_on_the_input_is_a_constant(function: Callable[..., Any]) -> None:
     trace = trace_any(code_of(function, [0.7]))
+    assert (trace.outcome, trace.not_followed) == (Outcome.OK, ()), trace.finding
+
+
+# --- PyTorch ------------------------------------------------------------------------------------------
+
+
+def by_dlpack(y: Any, torch: Any) -> Any:
+    return torch.from_dlpack(np.from_dlpack(y))
+
+
+def by_storage(y: Any, torch: Any) -> Any:
+    return torch.frombuffer(bytearray(bytes(y.untyped_storage())), dtype=y.dtype)
+
+
+def by_numpy(y: Any, torch: Any) -> Any:
+    return torch.from_numpy(y.numpy())
+
+
+def by_list(y: Any, torch: Any) -> Any:
+    return torch.tensor(y.tolist())
+
+
+@pytest.mark.parametrize("way", [by_dlpack, by_storage, by_numpy, by_list])
+def test_of_pytorch_code_too(way: Callable[..., Any]) -> None:
+    torch = pytest.importorskip("torch")
+    from stablemax.trace.torch.torch_trace import TorchCode
+
+    def grown(x: Any) -> Any:
+        return way(torch.exp(x), torch) - 1
+
+    x = np.array([1e-9, 2e-9], dtype=np.float32)
+    trace = trace_any(TorchCode(GivenArguments(("x",), (x,)), FLOAT32, grown, grown))
+    assert "holds" not in trace.finding
+    assert trace.not_followed
+
+
+def test_constant_tensors_of_pytorch_code_are_exact() -> None:
+    torch = pytest.importorskip("torch")
+    from stablemax.trace.torch.torch_trace import TorchCode
+
+    layer, kept = torch.nn.Linear(2, 3), torch.linspace(0, 1, 2)
+
+    def scores(x: Any) -> Any:
+        nodes = torch.from_numpy(NODES[:2].astype(np.float32))
+        return layer(x * kept + nodes * torch.tensor([0.5, 2.0])).detach()
+
+    x = np.array([0.3, 0.7], dtype=np.float32)
+    trace = trace_any(TorchCode(GivenArguments(("x",), (x,)), FLOAT32, scores, scores))
     assert (trace.outcome, trace.not_followed) == (Outcome.OK, ()), trace.finding

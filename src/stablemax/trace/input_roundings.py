@@ -16,8 +16,11 @@ from stablemax.trace.given_arguments import GivenArguments
 if TYPE_CHECKING:
     from stablemax.trace.run import Run, Subject
 
-_ROUNDINGS = 32.0
-"""Sound code is off by no more than so many roundings of each number of its input change; the rest is its own."""
+_ROUNDINGS = 8.0
+"""Sound code is off by no more than so many roundings of each number of its input change; the rest is its own.
+
+Of many numbers it may be twice the square root of how many there are: rounding errors of a sum grow like that.
+"""
 _FEW_NUMBERS = 8
 """So many numbers are moved one at a time."""
 _TRIES = 6
@@ -31,7 +34,6 @@ def errors_of_input(subject: Subject, run: Run, max_ulp: float | None, *, by_val
     result add up; of many the sum is estimated by moving all of them, or half.
     """
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
-    roundings = _ROUNDINGS if max_ulp is None else min(max(1.0, max_ulp), _ROUNDINGS)
     numbers = sum(array.size for array in subject.given.arguments if _format_of(array) is not None)
 
     def changes(patterns: Sequence[Array]) -> Array:
@@ -39,12 +41,18 @@ def errors_of_input(subject: Subject, run: Run, max_ulp: float | None, *, by_val
         return np.array([np.nan_to_num(change) for change in found if change is not None] or [np.zeros(run.value.size)])
 
     if numbers <= _FEW_NUMBERS:
-        return np.asarray(roundings * changes([*np.eye(numbers)]).sum(axis=0))
+        return np.asarray(_roundings(numbers, max_ulp) * changes([*np.eye(numbers)]).sum(axis=0))
     together = changes(_signs(numbers)).max(axis=0)
     half = changes(_halves(numbers))
     # What half of the numbers leave as it is depends on few: these add up to little more than one of them does.
     count = np.where((half == 0).any(axis=0), min(numbers, _FEW_NUMBERS), numbers)
-    return np.asarray(roundings * np.fmax(together, np.sqrt(2 * count * np.mean(half**2, axis=0))))
+    return np.asarray(_roundings(count, max_ulp) * np.fmax(together, np.sqrt(2 * count * np.mean(half**2, axis=0))))
+
+
+def _roundings(numbers: Array | int, max_ulp: float | None) -> Array:
+    """Return how many roundings of its numbers explain an error."""
+    allowed = np.maximum(_ROUNDINGS, 2 * np.sqrt(numbers))
+    return np.asarray(allowed if max_ulp is None else np.minimum(np.maximum(1.0, max_ulp), allowed))
 
 
 def _change(subject: Subject, run: Run, steps: Array, *, by_value: bool) -> Array | None:

@@ -38,6 +38,10 @@ _ZERO = (
     "a number that is exactly 0 has no relative error: it is judged beside the sizes of the terms that it is made of, "
     "or beside the results of neighbouring inputs"
 )
+_SMALL = (
+    "each error is small beside the largest number of the result: check holds code to such numbers with "
+    "--require accurate alone"
+)
 _BREAKS = (Kind.POLE, Kind.INVALID, Kind.OVERFLOW)
 
 
@@ -166,6 +170,16 @@ class OwnTruth:
 
     @functools.cached_property
     def _undefined(self) -> tuple[Observation, str] | None:
+        return self._without_number or self._of_own_infinities
+
+    @property
+    def brings_infinity(self) -> bool:
+        """True where a cell has no value because of an infinity that the code brings, and the input has none."""
+        return self._without_number is None and self._of_own_infinities is not None
+
+    @functools.cached_property
+    def _without_number(self) -> tuple[Observation, str] | None:
+        """Return the operation because of which the input leaves no number of the format."""
         steps, value = self.run.steps, self.run.value.astype(np.float64)
         odd = ~np.isfinite(value)
         if not odd.any():
@@ -181,9 +195,10 @@ class OwnTruth:
         step = self._first_valueless(int(np.argmax(odd)))
         if step is not None and step.valueless is not None:
             return step, f"{self._words(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
-        return self._of_own_infinities(int(np.argmax(odd)))
+        return None
 
-    def _of_own_infinities(self, cell: int) -> tuple[Observation, str] | None:
+    @functools.cached_property
+    def _of_own_infinities(self) -> tuple[Observation, str] | None:
         """Return the operation that makes NaN of an infinity that the code brings: a mask of -inf, a start of inf.
 
         None where the input has an infinity or NaN, or an operation makes one of numbers: that may be the one.
@@ -191,7 +206,16 @@ class OwnTruth:
         steps = [s for s in self.run.steps if s.of_infinities is not None][:_MOST_TRIED]
         is_held_finite = all(np.isfinite(array.astype(np.float64)).all() for array in self.given.held.values())
         is_made = any(s.valueless is not None for s in self.run.steps)
-        if not steps or is_made or self._bad_input or not is_held_finite or self.run.is_sampled:
+        cell = self._first_odd
+        if (
+            cell is None
+            or self.run.exact is None
+            or not steps
+            or is_made
+            or self._bad_input
+            or not is_held_finite
+            or self.run.is_sampled
+        ):
             return None
 
         def has_value_if_given(to: Sequence[Observation]) -> bool:
@@ -204,6 +228,12 @@ class OwnTruth:
         assert step.of_infinities is not None, "only such steps were taken"
         words = self._words(step, step.of_infinities)
         return step, f"{words}; so it is in exact arithmetic: the code brings the infinity, the input has none"
+
+    @property
+    def _first_odd(self) -> int | None:
+        """The first cell that is infinite or NaN."""
+        odd = ~np.isfinite(self.run.value.astype(np.float64))
+        return int(np.argmax(odd)) if odd.any() else None
 
     def _first_valueless(self, cell: int) -> Observation | None:
         """Return the first operation without an exact value that alone takes its value from a cell of the result.
@@ -276,9 +306,15 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
     trace = subject.explained(tell(subject, truth, about, run), truth)
+    if trace.outcome.is_failure and _is_small(truth.reading(run), run):
+        trace = replace(trace, notes=(*trace.notes, _SMALL))
     if not trace.pattern:
         trace = with_cure(trace, subject, Judge(truth.reading(run), run))
     return trace if trace.instead else _excused(trace, truth, about)
+
+
+def _is_small(reading: Reading, run: Run) -> bool:
+    return bool((reading.small_on_scale(run.value) | ~reading.failing(run.value)).all())
 
 
 def _excused(trace: Trace, truth: OwnTruth, about: About) -> Trace:

@@ -16,7 +16,7 @@ from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.trace.exact_cells import nearest
 from stablemax.truth.case import Case, Shared, setting_of
-from stablemax.truth.measure import CODES, ExactResult, Judgement, judge
+from stablemax.truth.measure import CODES, ExactResult, Judgement, default_max_ulp, judge
 from stablemax.truth.reductions import reduced, which_reduction
 
 if TYPE_CHECKING:
@@ -80,6 +80,15 @@ class Reading:
         right = self.exact.truth.nearest
         with np.errstate(invalid="ignore"):
             return np.asarray(np.abs(value.astype(np.float64).reshape(right.shape) - right))
+
+    def small_on_scale(self, value: Array) -> Array:
+        """Mark the cells, (N, C), whose error is small beside the largest number of the result, of several."""
+        right = self.exact.truth.nearest
+        if right.size < 2:
+            return np.zeros(right.shape, dtype=bool)
+        limit = default_max_ulp(self.format) if self.max_ulp is None else self.max_ulp
+        scale = np.max(np.abs(right), where=np.isfinite(right), initial=0.0)
+        return np.asarray(self.distances(value) <= limit * self.format.ulp(scale))
 
     def failing(self, value: Array) -> Array:
         """Mark the cells that are bad, (N, C): all of them where the output has another size."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.numerics.formats import Array, Format
+from stablemax.numerics.formats import Array
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.input_roundings import errors_of_input
 from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any, trusted
-from stablemax.truth.measure import CODES, default_max_ulp, largest
+from stablemax.truth.measure import CODES, largest
 
 if TYPE_CHECKING:
     from stablemax.trace.run import Subject
@@ -80,7 +80,8 @@ class JudgedInput:
 def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     """Run code on an input, and hold its result against its exact shadow.
 
-    A cell that lost digits does not count where its exact value lies below the smallest normal number; where its error
+    A cell without an exact value counts where only an infinity of the code's own takes it away, as trace says. A cell
+    that lost digits does not count where its exact value lies below the smallest normal number; where its error
     is small on the scale of the result, its largest number, unless all values count; and where one rounding of the
     inputs explains it: code is held to more only where its trace knows better code, and is asked.
 
@@ -99,7 +100,8 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
         return JudgedInput(not_followed=run.not_followed or ("the result",))
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
     fmt = format_of_run(run, subject.format)
-    reading = OwnTruth(subject, subject.given, run, fmt, held_to.max_ulp).reading(run)
+    own = OwnTruth(subject, subject.given, run, fmt, held_to.max_ulp)
+    reading = own.reading(run)
     judgement = reading.judged(run.value)
     codes, errors = judgement.codes.ravel(), judgement.error_ulp.ravel()
     truth = reading.exact.truth
@@ -109,7 +111,7 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     has_digits = np.isin(codes, [CODES.index(o) for o in (Outcome.INACCURATE, Outcome.LOST)])
     tiny = has_digits & (size > 0) & (size < fmt.smallest_normal)
     suspects = failing & has_digits & ~tiny
-    small = suspects & _is_small(run.value, truth.nearest, fmt, held_to)
+    small = suspects & (False if held_to.by_value else reading.small_on_scale(run.value).ravel())
     suspects &= ~small
     explained = np.zeros_like(failing)
     if suspects.any():
@@ -130,19 +132,34 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
         is_ill_conditioned=bool(explained.any()),
         loses_small=bool(small.any()),
     )
-    if not held_to.asks_trace or judged.is_broken:
-        return judged
-    if judged.is_undefined and run.forward is not None:
-        return _by_its_trace(judged, subject, held_to)
-    is_curable = judged.is_ill_conditioned and trace_any(subject, held_to.max_ulp).instead
-    return _with_counted(judged, explained, codes) if is_curable else judged
+    return judged if judged.is_broken else _looked_into(judged, own, held_to, np.where(explained, codes, 0))
 
 
-def _with_counted(judged: JudgedInput, explained: Array, codes: Array) -> JudgedInput:
+def _looked_into(judged: JudgedInput, own: OwnTruth, held_to: HeldTo, excused: Array) -> JudgedInput:
+    """Look into what does not count at first: cells without a value, and the codes of `excused` ones, else 0."""
+    subject, run = own.subject, own.run
+    if judged.is_undefined and own.brings_infinity:
+        return _of_own_infinity(judged, held_to)
+    is_cured = held_to.asks_trace and judged.is_ill_conditioned and bool(trace_any(subject, held_to.max_ulp).instead)
+    if is_cured:
+        return _with_counted(judged, excused)
+    is_asked = held_to.asks_trace and judged.is_undefined and run.forward is not None
+    return _by_its_trace(judged, subject, held_to) if is_asked else judged
+
+
+def _of_own_infinity(judged: JudgedInput, held_to: HeldTo) -> JudgedInput:
+    """Count a number that the input has and an infinity of the code's own takes away: a row that is masked wholly."""
+    value = judged.value.astype(np.float64).ravel()
+    cell = int(np.argmax(~np.isfinite(value)))
+    outcome = Outcome.NAN if np.isnan(value[cell]) else Outcome.OVERFLOW
+    return judged if outcome.value in held_to.allow else replace(judged, outcome=outcome, cell=cell, is_undefined=False)
+
+
+def _with_counted(judged: JudgedInput, excused: Array) -> JudgedInput:
     """Count the errors that the input explains: there is code without them."""
-    worst = int(codes[explained].max())
-    cell = int(np.argmax(explained & (codes == worst)))
-    counts = judged.counts | explained.reshape(judged.value.shape)
+    worst = int(excused.max())
+    counts = judged.counts | (excused > 0).reshape(judged.value.shape)
+    cell = int(np.argmax(excused == worst))
     return replace(judged, outcome=CODES[worst], cell=cell, counts=counts, is_ill_conditioned=False)
 
 
@@ -153,17 +170,6 @@ def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> Jud
         return judged
     cell = int(np.argmax(~np.isfinite(judged.value.astype(np.float64))))
     return replace(judged, outcome=outcome, cell=cell, is_undefined=False)
-
-
-def _is_small(value: Array, right: Array, fmt: Format, held_to: HeldTo) -> Array:
-    """Mark the cells whose error is small beside the largest number of the result."""
-    right = right.ravel()
-    if held_to.by_value or right.size < 2:
-        return np.zeros(right.shape, dtype=bool)
-    limit = default_max_ulp(fmt) if held_to.max_ulp is None else held_to.max_ulp
-    scale = np.max(np.abs(right), where=np.isfinite(right), initial=0.0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(value.astype(np.float64).ravel() - right) <= limit * fmt.ulp(scale))
 
 
 def suspicion(subject: Subject, wide: Subject) -> float:

@@ -17,9 +17,9 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
+from stablemax.trace.leaks import Foreign, Scale, without_leaks
 from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.kept_arrays import kept_arrays_shadowed
-from stablemax.trace.numpy.leaks import Foreign, without_leaks
 from stablemax.trace.numpy.shadow_array import ShadowArray
 from stablemax.trace.numpy.shadowed import Shadowed, exact_of, fingerprint, plain, shadow, shadow_tree
 from stablemax.trace.numpy.tape import Tape
@@ -59,13 +59,12 @@ class NumpyCode(Subject):
         run = without_leaks(given.as_rows(run), self.foreign)
         return with_exact_branches(run, lambda: self.led(run, of_all))
 
-    def foreign(self, scale: Callable[[Array], Array]) -> Foreign | None:
+    def foreign(self, scale: Scale) -> Foreign | None:
         """Return what comes in from elsewhere where the arguments are scaled; None where the code does not run."""
         tape = Tape(self.code, watch=False, has_shadow=False)
-        arguments = tuple(scale(a) if a.dtype.kind == "f" else a for a in self.given.arguments)
         with contextlib.suppress(StablemaxError):
-            run_once(self.function, arguments, tape)
-            return tape.foreign
+            run_once(self.function, tuple(map(scale, self.given.arguments)), tape)
+            return tape.foreign_calls()
         return None
 
     def rounded(self, run: Run, count: int) -> Run:

@@ -35,6 +35,7 @@ from stablemax.trace.traced_code import (
     boundary,
     display_name,
     expression_at,
+    expression_of,
     float_constants,
     is_library,
 )
@@ -234,6 +235,14 @@ class Tape:
         self.has_strangers = self.has_strangers or self._may_be_made_of_handed(number)
         place = frame.f_code, frame.f_lasti, frame.f_lineno
         self.foreign.setdefault(place, set()).add(np.asarray(number).tobytes())
+
+    def foreign_calls(self) -> dict[str, set[bytes]]:
+        """Return the numbers that came in from elsewhere by the call that took them, with its line."""
+        calls: dict[str, set[bytes]] = {}
+        for (code, instruction, line), numbers in self.foreign.items():
+            call = f"{expression_of(code, instruction)} at {Path(code.co_filename).name}:{line}"
+            calls.setdefault(call.strip(), set()).update(numbers)
+        return calls
 
     def _may_be_made_of_handed(self, number: Any) -> bool:
         return bool(self.handed) and isinstance(number, float) and math.isfinite(number)

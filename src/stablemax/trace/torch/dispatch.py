@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablemax.libraries.torch_arrays import to_numpy, to_torch
 from stablemax.numerics.formats import FORMATS, Array
@@ -34,6 +33,7 @@ from stablemax.trace.run import Fix
 from stablemax.trace.special_cells import FUNCTIONS
 from stablemax.trace.torch.aten_call import Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.aten_names import COMPARISONS, CONSTANTS, MOVES
+from stablemax.trace.torch.eager_mode import Eager
 from stablemax.trace.torch.exact_table import EXACT
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
@@ -63,15 +63,7 @@ class _Before:
     is_shadowed: bool
 
 
-class _Eager(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A mode that PyTorch need not shield from its compiler, which would import it: in a mode it compiles nothing."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
-
-
-class Watch(_Eager):
+class Watch(Eager):
     """Follows a run operator by operator.
 
     The first dispatches, up to `forgotten_to`, run unseen: the shadow begins after them, with the values as they are
@@ -377,7 +369,7 @@ _WAYS_OUT = {
 }
 
 
-class Replace(_Eager):
+class Replace(Eager):
     """Runs code as it is, but for some operators that give what they should have."""
 
     def __init__(self, fixes: Sequence[Fix]) -> None:
