@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablemax.numerics.formats import FLOAT16, FLOAT32
+from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.results import Outcome
 from stablemax.trace.cures import deriving, recognising
 from stablemax.trace.cures.matching import X as X_LEAF
@@ -188,6 +188,28 @@ def normalised(x: Any) -> Any:
     return x / (size + 1e-8)
 
 
+def root_mean_square_norm(x: Any) -> Any:
+    mean = np.mean(x**2, axis=-1, keepdims=True)
+    return x / np.sqrt(mean + 1e-6)
+
+
+def unit_length(x: Any) -> Any:
+    return x / np.sqrt((x * x).sum() + 1e-12)
+
+
+def relative_power(a: Any, b: Any) -> Any:
+    return a**2 / (b**2 + 1e-12)
+
+
+def share(a: Any, b: Any) -> Any:
+    return a / (b + 1e-50)
+
+
+def dice(p: Any, t: Any) -> Any:
+    overlap = 2 * (p * t).sum()
+    return overlap / ((p * p).sum() + (t * t).sum() + 1e-8)
+
+
 def totals(x: Any) -> Any:
     return x.sum(axis=0)
 
@@ -256,6 +278,19 @@ FAULTS = (
     Fault(entropy_term, {"p": X([1e-9])}, LOST, "np.log(1 - p)", "absorbed", "log-of-one-minus"),
     Fault(confidence, {"p": X([1.0])}, LOST, "np.log(p + 1e-10)", "absorbed", "log-with-eps"),
     Fault(normalised, {"x": X([0.0, 0.0])}, NAN, "size + 1e-8", "add gives 0", "inverse-with-eps", FLOAT16),
+    Fault(
+        root_mean_square_norm,
+        {"x": X([[300.0, 400.0], [1.0, 2.0]])},
+        *(LOST, "np.mean(x**2", "overflows", "root-of-mean-of-squares-with-eps", FLOAT16),
+    ),
+    Fault(unit_length, {"x": X([3e25, 4e25])}, LOST, "np.sqrt(", "overflows", "root-of-squares-with-eps"),
+    Fault(relative_power, {"a": X([3e25]), "b": X([4e25])}, NAN, "a**2 /", "overflows", "ratio-of-squares-with-eps"),
+    Fault(share, {"a": X([0.0, 1.0]), "b": X([0.0, 1.0])}, NAN, "b + 1e-50", "add gives 0", "inverse-with-eps"),
+    Fault(
+        dice,
+        {"p": X([300.0, 200.0]), "t": X([200.0, 200.0])},
+        *(NAN, "2 * (p * t)", "overflows", "in-a-wider-format", FLOAT16),
+    ),
     Fault(totals, {"x": np.ones((3000, 2))}, Outcome.INACCURATE, "x.sum(axis=0)", "sum", "sum-in-half", FLOAT16),
     Fault(complement, {"x": X([1e-9])}, LOST, "1 - rest", "cancels", "term-minus-difference"),
 )
@@ -309,7 +344,7 @@ def test_code_that_fails_on_an_ordinary_input_where_the_users_holds_is_not_told(
     only_large = Pattern("only-large", (log(add(1, exp(X_LEAF))),), why="", numpy=("{x}",))
     monkeypatch.setattr(recognising, "PATTERNS", (only_large,))
     monkeypatch.setattr(deriving, "LOG_FORMS", ())
-    trace = traced(positive_part, {"x": X([200.0])})
+    trace = traced(positive_part, {"x": X([1000.0])})
     assert (trace.outcome, trace.pattern, trace.instead) == (OVERFLOW, "", "")
 
 
@@ -337,7 +372,7 @@ def test_two_arrays_of_the_same_numbers_are_not_taken_for_one() -> None:
         return np.sqrt(total)
 
     trace = traced(products, {"x": X([3e20, 4e20]), "y": X([3e20, 4e20])})
-    assert (trace.outcome, trace.pattern) == (OVERFLOW, "")
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "in-a-wider-format")
 
 
 @pytest.mark.parametrize(("function", "arguments"), SOUND, ids=lambda one: getattr(one, "__name__", ""))
@@ -421,6 +456,10 @@ def direction(x: Any) -> Any:
     return x / length
 
 
+def spread(x: Any) -> Any:
+    return 1 / (x + 1e-50)
+
+
 def free_energy(mean: Any, logvar: Any) -> Any:
     variance = np.exp(logvar)
     return (mean**2 + variance - logvar).sum()
@@ -431,6 +470,7 @@ def free_energy(mean: Any, logvar: Any) -> Any:
     [
         (direction, {"x": X([[3.0, 4.0], [0.0, 0.0]])}, "unit-vector-of-zero", "it gives 0 for the vector 0"),
         (entropy, {"p": X([0.0, 1.0, 0.5])}, "x-log-x", "it gives 0 for 0 log 0"),
+        (spread, {"x": X([0.0, 1.0])}, "inverse-with-vanished-eps", "the least normal number of the format"),
         (free_energy, {"mean": X([0.0]), "logvar": X([100.0])}, "exp-beyond-range", "above 88, and its gradient is 0"),
     ],
 )
@@ -444,6 +484,47 @@ def test_where_the_formula_has_no_number_another_function_is_told_as_such(
     names: dict[str, Any] = {}
     exec(trace.instead, names)
     assert np.isfinite(names[function.__name__](*map(FLOAT32.cast, arguments.values()))).all()
+
+
+# --- a wider format -------------------------------------------------------------------------------------
+
+
+def test_a_wider_format_is_told_last_and_where_it_ends() -> None:
+    trace = traced(dice, {"p": X([300.0, 200.0]), "t": X([200.0, 200.0])}, FLOAT16)
+    assert trace.instead.endswith(
+        "def dice(p: Any, t: Any) -> Any:\n"
+        "    dtype = p.dtype\n"
+        "    p = p.astype(np.float32)\n"
+        "    t = t.astype(np.float32)\n"
+        "    overlap = 2 * (p * t).sum()\n"
+        "    return (overlap / ((p * p).sum() + (t * t).sum() + 1e-8)).astype(dtype)\n"
+    )
+    assert "float32 has more of both, and breaks in the same way further out. Run on this input" in trace.instead_why
+
+
+def test_a_wider_format_that_breaks_as_well_is_not_told() -> None:
+    assert traced(dice, {"p": X([3e200]), "t": X([2e200])}, FLOAT64).instead == ""
+    assert traced(in_steps, {"x": X([1004.0])}).instead == ""
+
+
+def in_steps(x: Any) -> Any:
+    e = np.exp(x)
+    return (e - np.sin(x)) / (e + 2)
+
+
+def test_a_helper_that_overflows_gets_the_wider_format_itself() -> None:
+    def caller(x: Any) -> Any:
+        return power_in_thousands(x.astype(np.float16))
+
+    trace = traced(caller, {"x": X([300.0, 400.0])}, FLOAT16)
+    assert trace.pattern == "in-a-wider-format"
+    assert "def power_in_thousands" in trace.instead
+    assert traced(caller, {"x": X([300.0, 400.0])}, FLOAT16).outcome.is_failure, "the user's function is as it was"
+
+
+def power_in_thousands(x: Any) -> Any:
+    squares = x * x
+    return squares.mean() / 1000
 
 
 # --- results that are exactly 0 -------------------------------------------------------------------------

@@ -363,7 +363,8 @@ class Matcher:
         flat = operand.values.ravel().astype(np.float64)
         if not flat.size or (flat != flat[0]).any() or self.flow.origin(operand) is not None:
             return None
-        return float(flat[0])
+        # As the code writes it: JAX has rounded it to the format already.
+        return float(str(operand.values.ravel()[0]))
 
     def is_same(self, one: Operand, other: Operand) -> bool:
         """Tell whether two operands are the same numbers of the run, and not only equal ones."""

@@ -16,6 +16,8 @@ from stablemax.trace.cures.applying import written
 from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.rewriting import Rewritten, rewritten
 from stablemax.trace.cures.searching import Cure, cures_of
+from stablemax.trace.cures.widening import ID as WIDER
+from stablemax.trace.cures.widening import why_of, widened
 from stablemax.trace.exact_truth import close_beside_1
 from stablemax.truth.measure import largest
 
@@ -93,12 +95,31 @@ def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
         beside_1 = replace(judge, beside_1=True)
         if told is None and not is_undefined and not beside_1.is_good(run):
             judge, told = beside_1, _in_own_source(subject, beside_1, blamed, extending=False)
+        if told is None and not is_undefined:
+            return _with_wider(trace, subject, replace(judge, beside_1=False))
     except StablemaxError:
         return trace  # other numbers lead the code where it raises
     if told is None:
         return trace
     ids = ", ".join(dict.fromkeys(f.pattern.id for f in told.findings))
     return replace(trace, pattern=ids, instead=told.text, instead_why=_why(told, judge, trace.format))
+
+
+def _with_wider(trace: Trace, subject: Subject, judge: Judge) -> Trace:
+    """Add the user's function in a wider format to a trace, where that holds."""
+    if subject.is_gradient:
+        return trace
+    _, flow = subject.recorded(judge.run.bits)
+    for new in widened(subject, flow):
+        run = _run_of(subject, new, judge.run.bits)
+        if run is not None and judge.is_the_same_function(run) and _holds(subject, new, judge):
+            why = f"{why_of(trace.format)}. Run on this input in {trace.format}, it holds{judge.error_words(run)}"
+            return replace(trace, pattern=WIDER, instead=new.text, instead_why=why)
+    return trace
+
+
+def _holds(subject: Subject, new: Rewritten, judge: Judge, *, extending: bool = False) -> bool:
+    return holds_on_ordinary_inputs(subject, new, judge.reading.format, judge.run.bits, extending=extending)
 
 
 def _why(told: _Told, judge: Judge, fmt: str) -> str:
@@ -124,7 +145,7 @@ class _Told:
 def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extending: bool) -> _Told | None:
     """Return the findings that cure with their code: the user's function, or the expressions where it has no source."""
     alone: Cure | None = None
-    bits, fmt = judge.run.bits, judge.reading.format
+    bits = judge.run.bits
     is_good, is_right = (judge.is_finite,) * 2 if extending else (judge.is_good, judge.is_the_same_function)
     for cure, flow in cures_of(subject, is_good, blamed, bits, extending=extending, beside_1=judge.beside_1):
         if judge.beside_1 and not any(finding.pattern.is_beside_1 for finding in cure.findings):
@@ -133,7 +154,7 @@ def _in_own_source(subject: Subject, judge: Judge, blamed: Hashable, *, extendin
         for new in rewritten(cure.findings, flow, subject.backend, subject.function):
             is_written = is_written or not new.is_guess
             run = _run_of(subject, new, bits)
-            if run is not None and is_right(run) and holds_on_ordinary_inputs(subject, new, fmt, bits):
+            if run is not None and is_right(run) and _holds(subject, new, judge, extending=extending):
                 return _Told(cure.findings, new.text, run)
         if not (is_written or subject.is_gradient):
             alone = alone or cure
