@@ -527,6 +527,38 @@ def power_in_thousands(x: Any) -> Any:
     return squares.mean() / 1000
 
 
+# --- errors from before ---------------------------------------------------------------------------------
+
+
+def softplus_of_a_phase(x: Any) -> Any:
+    phase = np.cos(x * x)
+    e = np.exp(2000 * phase)
+    return np.log(1 + e)
+
+
+# The squares are rounded by up to 0.016, and so are the cosines; 2000 times these overflow exp in float64.
+PHASES = {"x": X([12345678.9, 12345679.3])}
+
+
+def test_a_part_is_cured_for_what_came_into_it_where_an_error_from_before_stays() -> None:
+    trace = traced(softplus_of_a_phase, PHASES, FLOAT64)
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "log-of-one-plus-exp")
+    assert "return np.logaddexp(0, 2000 * phase)" in trace.instead
+    assert "this part holds for what came into it" in trace.instead_why
+    assert "of 2 numbers still lack half of their digits, for another reason" in trace.instead_why
+    names: dict[str, Any] = {}
+    exec(trace.instead, names)
+    assert np.isfinite(names["softplus_of_a_phase"](PHASES["x"])).all()
+
+
+def test_a_part_that_only_hands_on_what_came_in_is_told_nothing() -> None:
+    def phase_again(x: Any) -> Any:
+        return np.log(np.exp(np.cos(x * x)))
+
+    trace = traced(phase_again, PHASES, FLOAT64)
+    assert (trace.outcome.is_failure, trace.instead) == (True, "")
+
+
 # --- results that are exactly 0 -------------------------------------------------------------------------
 
 

@@ -12,14 +12,16 @@ import numpy as np
 from stablemax.numerics.formats import FORMATS
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
+from stablemax.text.words import counted
 from stablemax.trace.cures.applying import written
 from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
+from stablemax.trace.cures.part_cures import findings_of_parts
 from stablemax.trace.cures.rewriting import Rewritten, rewritten
 from stablemax.trace.cures.searching import Cure, cures_of
 from stablemax.trace.cures.widening import ID as WIDER
 from stablemax.trace.cures.widening import why_of, widened
 from stablemax.trace.exact_truth import close_beside_1
-from stablemax.truth.measure import largest
+from stablemax.truth.measure import CODES, largest
 
 if TYPE_CHECKING:
     from stablemax.results import Trace
@@ -62,6 +64,21 @@ class Judge:
         wrong = self.reading.wrong_exactly(run)
         return is_alike and self.is_good(run) and not (wrong is not None and wrong.any())
 
+    def is_closer(self, run: Run) -> bool:
+        """Tell whether code is right in exact arithmetic, and all that is wrong with its result is a lack of digits.
+
+        The traced code gives worse than that, and its other numbers stay good.
+        """
+        before, wrong = self.run, self.reading.wrong_exactly(run)
+        if run.value.shape != before.value.shape or run.value.dtype != before.value.dtype:
+            return False
+        if (wrong is not None and wrong.any()) or (
+            self.reading.failing(run.value) & ~self.reading.failing(before.value)
+        ).any():
+            return False
+        worst, worst_before = (int(self.reading.judged(r.value).codes.max()) for r in (run, before))
+        return worst <= CODES.index(Outcome.INACCURATE) < worst_before
+
     def error_words(self, run: Run) -> str:
         """Say how large the largest error of a good result is."""
         if self.beside_1:
@@ -96,7 +113,8 @@ def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
         if told is None and not is_undefined and not beside_1.is_good(run):
             judge, told = beside_1, _in_own_source(subject, beside_1, blamed, extending=False)
         if told is None and not is_undefined:
-            return _with_wider(trace, subject, replace(judge, beside_1=False))
+            judge = replace(judge, beside_1=False)
+            return _with_wider(trace, subject, judge) or _with_part(trace, subject, judge, blamed) or trace
     except StablemaxError:
         return trace  # other numbers lead the code where it raises
     if told is None:
@@ -105,17 +123,37 @@ def with_cure(trace: Trace, subject: Subject, judge: Judge) -> Trace:
     return replace(trace, pattern=ids, instead=told.text, instead_why=_why(told, judge, trace.format))
 
 
-def _with_wider(trace: Trace, subject: Subject, judge: Judge) -> Trace:
-    """Add the user's function in a wider format to a trace, where that holds."""
+def _with_wider(trace: Trace, subject: Subject, judge: Judge) -> Trace | None:
+    """Add the user's function in a wider format to a trace; None where that does not hold."""
     if subject.is_gradient:
-        return trace
+        return None
     _, flow = subject.recorded(judge.run.bits)
     for new in widened(subject, flow):
         run = _run_of(subject, new, judge.run.bits)
         if run is not None and judge.is_the_same_function(run) and _holds(subject, new, judge):
             why = f"{why_of(trace.format)}. Run on this input in {trace.format}, it holds{judge.error_words(run)}"
             return replace(trace, pattern=WIDER, instead=new.text, instead_why=why)
-    return trace
+    return None
+
+
+def _with_part(trace: Trace, subject: Subject, judge: Judge, blamed: Hashable) -> Trace | None:
+    """Add code that mends a part of the run, where other errors stay in the result; None where none does."""
+    if subject.is_gradient:
+        return None
+    for found, flow in findings_of_parts(subject, blamed, judge.run.bits):
+        for new in rewritten(found, flow, subject.backend, subject.function):
+            run = _run_of(subject, new, judge.run.bits)
+            if run is None or not judge.is_closer(run) or not _holds(subject, new, judge):
+                continue
+            failing = judge.reading.failing(run.value)
+            pattern = found[0].pattern
+            why = (
+                f"{pattern.why}. Run on this input in {trace.format}, this part holds for what came into it, and the "
+                f"result has no infinity, no NaN and no wrong 0; but {int(failing.sum()):,} of "
+                f"{counted(failing.size, 'number')} still lack half of their digits, for another reason"
+            )
+            return replace(trace, pattern=pattern.id, instead=new.text, instead_why=why)
+    return None
 
 
 def _holds(subject: Subject, new: Rewritten, judge: Judge, *, extending: bool = False) -> bool:
