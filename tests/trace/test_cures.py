@@ -348,12 +348,45 @@ def test_code_that_fails_on_an_ordinary_input_where_the_users_holds_is_not_told(
     assert (trace.outcome, trace.pattern, trace.instead) == (OVERFLOW, "", "")
 
 
-def test_that_an_input_is_too_large_for_a_cure_is_said() -> None:
-    trace = traced(helper, {"x": np.full(12000, 200.0)})
-    assert (trace.outcome, trace.pattern) == (OVERFLOW, "")
-    assert (
-        "no cure is looked for where operations give more than 32,768 numbers: give a part of the input" in trace.notes
-    )
+def test_the_cure_of_a_large_input_is_found_on_rows_that_fail_and_run_on_all() -> None:
+    x = np.full(12000, 3.0)
+    x[7777] = 200.0
+    trace = traced(helper, {"x": x})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "log-of-one-plus-exp")
+    assert "Found on 3 of 12,000 rows, and run on all of this input in float32, it holds" in trace.instead_why
+
+
+def test_rows_of_a_large_input_are_found_by_halves_where_the_result_is_one_number() -> None:
+    def mean_softplus(x: Any) -> Any:
+        e = np.exp(x)
+        return np.log(1 + e).mean()
+
+    x = np.full(12000, 3.0)
+    x[7777] = 200.0
+    trace = traced(mean_softplus, {"x": x})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "log-of-one-plus-exp")
+    assert "return np.logaddexp(0, x).mean()" in trace.instead
+
+
+def test_labels_go_along_with_their_rows_and_all_are_judged_as_some_are() -> None:
+    logits = np.tile(np.array([[5.0, 0.0, 1.0], [0.0, 9.0, 2.0]]), (2000, 1))
+    logits[3000] = 0.0, 300.0, 1.0
+    trace = traced(cross_entropy, {"logits": logits, "labels": np.tile(X([0, 1]), 2000)})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "log-of-softmax")
+    assert "of 4,000 rows, and run on all of this input in float32, it holds" in trace.instead_why
+
+
+def test_what_cures_some_rows_of_a_large_input_and_not_all_is_not_told() -> None:
+    def two_faults(x: Any) -> Any:
+        e = np.exp(x)
+        # The sine of 1004 is negative, and has no logarithm.
+        return np.where(x == 1004, np.log(e + np.sin(x)), np.log(1 + e)).mean()
+
+    x = np.full(12000, 3.0)
+    x[100], x[11000] = 1004.0, 1000.0
+    trace = traced(two_faults, {"x": x})
+    assert (trace.outcome.is_failure, trace.instead) == (True, "")
+    assert "operations give more than 32,768 numbers: a cure was looked for on some rows, and none holds" in trace.notes
 
 
 def test_a_formula_with_an_operation_more_is_no_pattern() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 from stablemax.numerics.formats import FLOAT64, FORMATS, Format
 from stablemax.results import Trace
 from stablemax.text.vocabulary import NO_OPERATION
-from stablemax.trace.cures.telling import Judge, with_cure
+from stablemax.trace.cures.judging import Judge
+from stablemax.trace.cures.telling import with_cure
 from stablemax.trace.exact_cells import UNDECIDED, Special, is_ball
 from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments, indexed
@@ -257,10 +258,20 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     ('overflow',
      'exp overflows for 1 of 2 cells (first: x[1] = 200.0); it overflows above 88.723 in float32')
     """
-    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
-    run = trusted(subject.observed(), subject)
-    truth = OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp)
+    run, truth = _truth_about(subject, max_ulp)
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
     trace = subject.explained(tell(subject, truth, about, run), truth)
-    return trace if trace.pattern else with_cure(trace, subject, Judge(truth.reading(run), run))
+
+    def judge_of(other: Subject) -> Judge:
+        run, truth = _truth_about(other, max_ulp)
+        return Judge(truth.reading(run), run)
+
+    return trace if trace.pattern else with_cure(trace, subject, Judge(truth.reading(run), run), judge_of)
+
+
+def _truth_about(subject: Subject, max_ulp: float | None) -> tuple[Run, OwnTruth]:
+    """Run code, and return the run with what exact arithmetic says of it."""
+    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
+    run = trusted(subject.observed(), subject)
+    return run, OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp)
