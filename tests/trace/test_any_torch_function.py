@@ -226,7 +226,7 @@ def difference_of_distributions(x: Any, y: Any) -> Any:
 FAULTS = (
     Fault(
         *(root_mean_square_norm, {"x": [[300.0, 400.0], [1.0, 2.0]], "w": [1.0, 0.5]}, LOST, "x.pow(2)", "overflows"),
-        *("inverse-root-of-mean-of-squares-with-eps", FLOAT16),
+        *("inverse-rms-with-eps", FLOAT16),
     ),
     Fault(layer_norm, {"x": [[300.0, -400.0]]}, LOST, "x.var(", "overflows", "in-a-wider-format", FLOAT16),
     Fault(mixture, {"x": [200.0], "w": [0.5]}, OVERFLOW, "", "", "log-of-factors-and-terms"),

@@ -281,7 +281,7 @@ FAULTS = (
     Fault(
         root_mean_square_norm,
         {"x": X([[300.0, 400.0], [1.0, 2.0]])},
-        *(LOST, "np.mean(x**2", "overflows", "root-of-mean-of-squares-with-eps", FLOAT16),
+        *(LOST, "np.mean(x**2", "overflows", "rms-with-eps", FLOAT16),
     ),
     Fault(unit_length, {"x": X([3e25, 4e25])}, LOST, "np.sqrt(", "overflows", "root-of-squares-with-eps"),
     Fault(relative_power, {"a": X([3e25]), "b": X([4e25])}, NAN, "a**2 /", "overflows", "ratio-of-squares-with-eps"),

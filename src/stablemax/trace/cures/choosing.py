@@ -16,8 +16,7 @@ from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.part_cures import findings_of_parts
 from stablemax.trace.cures.rewriting import rewritten
 from stablemax.trace.cures.searching import cures_of
-from stablemax.trace.cures.widening import ID as WIDER
-from stablemax.trace.cures.widening import why_of, widened
+from stablemax.trace.cures.widening import WIDER_FORMAT, why_of, widened
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.rewriting import Rewritten
@@ -104,7 +103,7 @@ def _in_a_wider_format(subject: Subject, judge: Judge) -> Told | None:
     for new in widened(subject, subject.recorded(bits)[1]):
         run = _run_of(subject, new, bits)
         if run is not None and holds(judge, run) and _is_right_elsewhere(subject, new, judge):
-            return Told(WIDER, new.text, why_of(subject.format.name), run, judge, new, holds, _it_holds)
+            return Told(WIDER_FORMAT.id, new.text, why_of(subject.format.name), run, judge, new, holds, _it_holds)
     return None
 
 

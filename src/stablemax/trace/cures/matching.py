@@ -73,7 +73,8 @@ _AS_CODE = MappingProxyType(
         "power": "({} ** {})", "square": "({} ** 2)", "negative": "(-{})", "reciprocal": "(1 / {})",
         "rsqrt": "(1 / sqrt({}))", "minus_sigmoid": "(1 - sigmoid({}))", "sum_of_squares": "sum({} ** 2)",
         "inner": "dot({}, {})", "weighted_sum": "({} @ {})", "one_plus": "(1 + {})", "one_minus": "(1 - {})",
-        "one_minus_exp": "(1 - exp({}))",
+        "one_minus_exp": "(1 - exp({}))", "binary_cross_entropy.none": "bce({}, {})",
+        "binary_cross_entropy.mean": "mean(bce({}, {}))", "binary_cross_entropy.sum": "sum(bce({}, {}))",
     }
 )  # fmt: skip
 

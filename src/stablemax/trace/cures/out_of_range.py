@@ -102,7 +102,7 @@ OUT_OF_RANGE = (
         ),
     ),
     Pattern(
-        "root-of-mean-of-squares-with-eps",
+        "rms-with-eps",
         (sqrt(add(mean(square(X)), EPS)),),
         why="a square leaves the range of the format, or vanishes, where the root does not",
         numpy=("np.hypot(np.hypot.reduce({x} / math.sqrt({count}), {axis}{keep}), math.sqrt({eps}))",),
@@ -117,7 +117,7 @@ OUT_OF_RANGE = (
         ),
     ),
     Pattern(
-        "inverse-root-of-mean-of-squares-with-eps",
+        "inverse-rms-with-eps",
         (_RSQRT(add(mean(square(X)), EPS)),),
         why="a square leaves the range of the format, or vanishes, where the inverse root does not",
         numpy=("1 / np.hypot(np.hypot.reduce({x} / math.sqrt({count}), {axis}{keep}), math.sqrt({eps}))",),

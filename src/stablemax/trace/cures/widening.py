@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from stablemax.trace.cures.pattern import Pattern
 from stablemax.trace.cures.rewriting import Rewritten, compiled_like, functions_of, imports_of
 from stablemax.trace.traced_code import block_of, parsed, python_function
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow
     from stablemax.trace.run import Subject
 
-ID = "in-a-wider-format"
-FORMULA = "any formula"
 _WIDER = MappingProxyType({"float16": "float32", "bfloat16": "float32", "float32": "float64"})
 _CASTS = MappingProxyType(
     {
@@ -31,13 +30,19 @@ _CASTS = MappingProxyType(
 """How each library takes an array to a dtype, and what it calls that."""
 
 
+WIDER_FORMAT = Pattern(
+    "in-a-wider-format",
+    (),
+    why=(
+        "numbers leave the range of {narrow}, or lose its digits, on the way to a result that it has; {wide} has more "
+        "of both, and breaks in the same way further out"
+    ),
+)
+
+
 def why_of(fmt: str) -> str:
     """Say why a wider format holds, and that it holds no further than that."""
-    wider = _WIDER[fmt]
-    return (
-        f"numbers leave the range of {fmt}, or lose its digits, on the way to a result that it has; "
-        f"{wider} has more of both, and breaks in the same way further out"
-    )
+    return WIDER_FORMAT.why.format(narrow=fmt, wide=_WIDER[fmt])
 
 
 def widened(subject: Subject, flow: Flow) -> Iterator[Rewritten]:
