@@ -158,18 +158,20 @@ def _formulas() -> list[dict[str, Any]]:
     from stablemax.trace.cures.deriving import FACTORS, LOG_OF_ONE, LOG_OF_TERMS
     from stablemax.trace.cures.log_forms import LOG_FORMS
     from stablemax.trace.cures.matching import formula_of
+    from stablemax.trace.cures.pattern import Pattern
     from stablemax.trace.cures.patterns import PATTERNS
     from stablemax.trace.cures.widening import WIDER_FORMAT
 
     made = [(LOG_OF_TERMS, "log(a * exp(x) / b + c ** y)"), (FACTORS, "exp(x) * a ** y / gamma(b)")]
     records = [_pattern(p, "formula", p.formula) for p in PATTERNS]
     known = {p.id for p in PATTERNS}
-    forms = [(LOG_OF_ONE.id.format(name=f.tree.name.replace("_", "-")), f) for f in LOG_FORMS]
-    records += [
-        {"id": name, "kind": "logarithm", "formula": f.formula, "why": LOG_OF_ONE.why.format(formula=formula_of(f.tree)),
-         "numpy": f.numpy, "torch": f.torch, "jax": f.jax}
-        for name, f in forms if name not in known
-    ]  # fmt: skip
+    for form in LOG_FORMS:
+        names = {"name": form.tree.name.replace("_", "-"), "formula": formula_of(form.tree)}
+        one = Pattern(
+            LOG_OF_ONE.id.format(**names), (), LOG_OF_ONE.why.format(**names), form.numpy, form.torch, form.jax
+        )
+        if one.id not in known:
+            records.append(_pattern(one, "logarithm", form.formula))
     records += [_pattern(p, "logarithm", formula) for p, formula in made]
     why = WIDER_FORMAT.why.format(narrow="a format", wide="a wider one")
     return [*records, _pattern(replace(WIDER_FORMAT, why=why), "format", "any")]

@@ -13,7 +13,7 @@ import numpy as np
 from stablemax.numerics.formats import FLOAT64, FORMATS, Format
 from stablemax.results import Trace
 from stablemax.text.vocabulary import NO_OPERATION
-from stablemax.trace.cures.judging import Judge
+from stablemax.trace.cures.cure_judge import Judge
 from stablemax.trace.cures.telling import with_cure
 from stablemax.trace.exact_cells import UNDECIDED, Special, is_ball
 from stablemax.trace.exact_truth import truth_of

@@ -11,7 +11,7 @@ from stablemax.numerics.formats import FORMATS
 from stablemax.text.errors import StablemaxError
 from stablemax.text.words import counted
 from stablemax.trace.cures.applying import written
-from stablemax.trace.cures.judging import Judge
+from stablemax.trace.cures.cure_judge import Judge
 from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.part_cures import findings_of_parts
 from stablemax.trace.cures.rewriting import rewritten

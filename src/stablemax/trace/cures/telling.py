@@ -14,7 +14,7 @@ from stablemax.trace.cures.smaller_input import of_some_rows
 if TYPE_CHECKING:
     from stablemax.results import Trace
     from stablemax.trace.cures.choosing import Told
-    from stablemax.trace.cures.judging import Judge
+    from stablemax.trace.cures.cure_judge import Judge
     from stablemax.trace.run import Subject
 
 _MOST_CELLS = 1 << 15
