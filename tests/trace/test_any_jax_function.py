@@ -37,6 +37,24 @@ def blamed_text(trace: Trace) -> str:
 # --- programs with a fault ----------------------------------------------------------------------
 
 
+def picked_by_index(x: Any) -> Any:
+    p = jax.nn.softmax(x)
+    return -jnp.log(p[jnp.arange(2), jnp.array([0, 1])])
+
+
+def picked_along_an_axis(x: Any) -> Any:
+    p = jax.nn.softmax(x, axis=-1)
+    return -jnp.log(jnp.take_along_axis(p, jnp.array([[0], [1]]), axis=1)).mean()
+
+
+def row_directions(x: Any) -> Any:
+    return x / jnp.sqrt(jnp.square(x).sum(axis=1, keepdims=True))
+
+
+def difference_of_exponentials(x: Any) -> Any:
+    return jnp.log(jnp.exp(x) - jnp.exp(x - 1))
+
+
 def naive_softplus(x: Any) -> Any:
     e = jnp.exp(x)
     return jnp.log(1 + e)
@@ -386,6 +404,26 @@ def test_a_half_is_traced_in_its_own_format() -> None:
         (
             *(log_sums, {"x": [[100.0, 1.0]]}, Outcome.OVERFLOW, "total = jnp.exp(row).sum()", "x[0, 0] = 100.0"),
             *("log-of-sum-of-exp", "return jax.nn.logsumexp(row"),
+        ),
+        (
+            *(picked_by_index, {"x": [[0.0, 200.0], [1.0, 2.0]]}, Outcome.OVERFLOW),
+            *("return -jnp.log(p[jnp.arange(2), jnp.array([0, 1])])", "the 0 comes from exp", "log-of-softmax"),
+            "return -jax.nn.log_softmax(x, axis=-1)[jnp.arange(2), jnp.array([0, 1])]",
+        ),
+        (
+            *(picked_along_an_axis, {"x": [[0.0, 200.0], [1.0, 2.0]]}, Outcome.OVERFLOW),
+            *("return -jnp.log(jnp.take_along_axis(p, jnp.array([[0], [1]]), axis=1)).mean()", "the 0 comes from exp"),
+            *("log-of-softmax", "jnp.take_along_axis(jax.nn.log_softmax(x, axis=-1), jnp.array([[0], [1]]), axis=1)"),
+        ),
+        (
+            *(row_directions, {"x": [[3e20, 4e20], [1.0, 2.0]]}, Outcome.LOST),
+            *("return x / jnp.sqrt(jnp.square(x).sum(axis=1, keepdims=True))", "square overflows", "norm-by-squares"),
+            "axis=-1, keepdims=True)",
+        ),
+        (
+            *(difference_of_exponentials, {"x": [200.0]}, Outcome.NAN),
+            *("return jnp.log(jnp.exp(x) - jnp.exp(x - 1))", "exp overflows", "log-of-difference-of-exp"),
+            "jnp.expm1(",
         ),
         (
             *(slopes, TWO, Outcome.NAN, "e = jnp.exp(primals[0])", "exp overflows"),

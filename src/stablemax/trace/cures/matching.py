@@ -73,7 +73,8 @@ _AS_CODE = MappingProxyType(
         "power": "({} ** {})", "square": "({} ** 2)", "negative": "(-{})", "reciprocal": "(1 / {})",
         "rsqrt": "(1 / sqrt({}))", "minus_sigmoid": "(1 - sigmoid({}))", "sum_of_squares": "sum({} ** 2)",
         "inner": "dot({}, {})", "weighted_sum": "({} @ {})", "one_plus": "(1 + {})", "one_minus": "(1 - {})",
-        "one_minus_exp": "(1 - exp({}))",
+        "one_minus_exp": "(1 - exp({}))", "binary_cross_entropy.none": "bce({}, {})",
+        "binary_cross_entropy.mean": "mean(bce({}, {}))", "binary_cross_entropy.sum": "sum(bce({}, {}))",
     }
 )  # fmt: skip
 
@@ -363,7 +364,8 @@ class Matcher:
         flat = operand.values.ravel().astype(np.float64)
         if not flat.size or (flat != flat[0]).any() or self.flow.origin(operand) is not None:
             return None
-        return float(flat[0])
+        # As the code writes it: JAX has rounded it to the format already.
+        return float(str(operand.values.ravel()[0]))
 
     def is_same(self, one: Operand, other: Operand) -> bool:
         """Tell whether two operands are the same numbers of the run, and not only equal ones."""

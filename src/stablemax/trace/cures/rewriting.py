@@ -81,10 +81,10 @@ def rewritten(
     choices = [list(itertools.islice(_expressions(source, f, flow, backend, taken), _MOST_TRIED)) for f in findings]
     for news in itertools.islice(itertools.product(*choices), _MOST_TRIED):
         text = _with_texts(source, findings, news)
-        compiled = None if text is None else _compiled(text, code)
+        compiled = None if text is None else compiled_like(text, code)
         if text is not None and compiled is not None:
             is_guess = any(new.is_guess for new in news)
-            yield Rewritten(f"{_imports(text, source.globals)}{text}", compiled, functions, is_guess)
+            yield Rewritten(f"{imports_of(text, source.globals)}{text}", compiled, functions, is_guess)
 
 
 def _source_of(
@@ -96,7 +96,7 @@ def _source_of(
     if code is None or any(source is None or source.code is not code for source in sources):
         return None
     names = sources[0].names if sources[0] is not None else {}
-    functions = _functions_of(code, names, called)
+    functions = functions_of(code, names, called)
     block = block_of(code)
     tree = parsed(block, code.co_firstlineno)
     if not functions or not isinstance(tree, ast.FunctionDef):
@@ -107,7 +107,7 @@ def _source_of(
     return FunctionSource(block, code.co_firstlineno, tree, names), code, functions
 
 
-def _functions_of(code: CodeType, names: dict[str, Any], called: Callable[..., Any] | None) -> tuple[FunctionType, ...]:
+def functions_of(code: CodeType, names: dict[str, Any], called: Callable[..., Any] | None) -> tuple[FunctionType, ...]:
     """Return the function objects that run a code object: what was called, what its module has by its name, others."""
     candidates: list[Any] = [None if called is None else python_function(called)]
     thing: Any = None
@@ -248,7 +248,7 @@ def _is_removable(function: ast.AST, statement: ast.stmt) -> bool:
     return False
 
 
-def _compiled(text: str, like: CodeType) -> CodeType | None:
+def compiled_like(text: str, like: CodeType) -> CodeType | None:
     """Compile a function so that its code may take the place of another's: with the same variables from outside."""
     around = f"def _outer({', '.join(like.co_freevars)}):\n{textwrap.indent(text, '    ')}"
     try:
@@ -265,7 +265,7 @@ def _compiled(text: str, like: CodeType) -> CodeType | None:
     return None
 
 
-def _imports(text: str, names: Mapping[str, Any]) -> str:
+def imports_of(text: str, names: Mapping[str, Any]) -> str:
     """Write the imports of the modules that a function reads: its own file's, and those of the code of patterns."""
     lines = []
     for name in sorted(_read(ast.parse(text))):

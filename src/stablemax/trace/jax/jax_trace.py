@@ -169,6 +169,12 @@ class JaxCode(Subject):
             run = fresh.followed(bits=bits, flow=flow)
             return (replace(run, value=fresh.plain().value) if is_other else run), flow
 
+    def recorded_from(self, key: Hashable, bits: int) -> Flow:
+        """Record the data flow where the shadow starts from what an equation really got."""
+        flow = Flow()
+        self.followed(bits=bits, flow=flow, forgotten_to=_place(key))
+        return flow
+
     def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
         """Evaluate the jaxpr without a shadow; numbers of the run get other values, by their places in it.
 
