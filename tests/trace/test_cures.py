@@ -588,8 +588,9 @@ def test_a_part_that_only_hands_on_what_came_in_is_told_nothing() -> None:
     def phase_again(x: Any) -> Any:
         return np.log(np.exp(np.cos(x * x)))
 
+    # A rounding of the input moves the phase as much: no part of the code is to blame, and none to be written anew.
     trace = traced(phase_again, PHASES, FLOAT64)
-    assert (trace.outcome.is_failure, trace.instead) == (True, "")
+    assert (trace.outcome, trace.instead) == (Outcome.OK, "")
 
 
 # --- results that are exactly 0 -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from stablemax.results import Outcome, Trace
 from stablemax.text.vocabulary import NO_OPERATION
 from stablemax.trace.cures.cure_judge import Judge
 from stablemax.trace.cures.telling import with_cure
+from stablemax.trace.cures.wider_format import WIDER_FORMAT
 from stablemax.trace.exact_cells import UNDECIDED, Special, is_ball
 from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments, indexed
@@ -314,7 +315,9 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
             return Judge(truth_of_other.reading(of_other), of_other)
 
         trace = with_cure(trace, subject, Judge(truth.reading(run), run), judge_of)
-    return trace if trace.instead else _excused(trace, truth, about)
+    # Any rounding of the input is less in a wider format: that code holds there says nothing against this one.
+    is_better_known = trace.instead and trace.pattern != WIDER_FORMAT.id
+    return trace if is_better_known else _excused(trace, truth, about)
 
 
 def _is_small(reading: Reading, run: Run) -> bool:
@@ -331,7 +334,9 @@ def _excused(trace: Trace, truth: OwnTruth, about: About) -> Trace:
     if not reading.excused_cells(run.value).any():
         return trace
     told = tell(truth.subject, truth, about, run)
-    return replace(told, notes=trace.notes) if told.outcome.is_failure else told
+    if not told.outcome.is_failure:
+        return told
+    return replace(told, notes=trace.notes, pattern=trace.pattern, instead=trace.instead, instead_why=trace.instead_why)
 
 
 def _truth_about(subject: Subject, max_ulp: float | None) -> tuple[Run, OwnTruth]:
