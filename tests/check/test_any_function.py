@@ -251,13 +251,44 @@ def test_what_has_no_exact_value_is_no_failure_and_is_said() -> None:
     assert any("sqrt gives NaN" in note and "the input is to blame" in note for note in report.notes)
 
 
+def masked_softmax(x: Any, keep: Any) -> Any:
+    logits = np.where(keep > 0, x, -np.inf)
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def test_an_infinity_of_the_codes_own_that_leaves_no_number_is_a_failure_as_it_is_for_trace() -> None:
+    """A row that is masked wholly: -inf - -inf has no value, exactly either, and the input has no infinity."""
+    report = check(masked_softmax, x="uniform(1, 2, 2x3)", keep="uniform(-1, 1, 2x3)")
+    assert (report.grade, report.passed) == (Grade.UNSTABLE, False)
+    example = example_of(report)
+    assert (example.outcome, [a.values for a in example.arguments]) == (Outcome.NAN, [(1.0,), (0.0,)])
+    assert "subtract gives NaN" in report.blame
+    assert "the code brings the infinity, the input has none" in report.finding
+    assert "it gives nan where the input has no infinity" in report.finding
+    assert "np.isfinite" in example.test
+    assert check(masked_softmax, x="uniform(1, 2, 3)", keep="uniform(-1, 1, 3)", allow=("nan",)).passed
+
+
+def test_an_infinity_that_the_code_returns_is_no_failure() -> None:
+    def cost(x: Any) -> Any:
+        return np.where(x > 0, x, np.inf)
+
+    assert check(cost, x="uniform(-1, 1, 3)").passed
+
+
 def test_a_limit_of_the_error_decides_with_max_ulp() -> None:
-    def rounded_twice(x: Any) -> Any:
+    def scaled(x: Any) -> Any:
         return x * 3.7 / 3.3
 
-    assert check(rounded_twice, x="uniform(1, 2, 1)").passed
-    strict = check(rounded_twice, x="uniform(1, 2, 1)", max_ulp=0.5)
-    # One rounding of the input changes as much: no code can be held to less.
+    def cubed(x: Any) -> Any:
+        return x * x * x
+
+    assert check(scaled, x="uniform(1, 2, 1)").passed
+    # The factors are not numbers of the format: what their roundings change is the code's own.
+    assert check(scaled, x="uniform(1, 2, 1)", max_ulp=0.5).grade is Grade.UNSTABLE
+    strict = check(cubed, x="uniform(1, 2, 1)", max_ulp=0.5)
+    # One rounding of the input changes three times as much: no code can be held to less.
     assert (strict.grade, strict.passed) == (Grade.ACCURATE, True)
     assert strict.formats[0].ill_conditioned > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ CODE = """
 
     def shifted(x, by=0.0):
         return x - by
+
+
+    def shifted_mean(x, by):
+        return x.mean() - by
 
 
     def picky(x, index):
@@ -187,6 +192,29 @@ def test_constants_and_integers_are_handed_on() -> None:
     )
     document = found("my.py:picky", "--arg", "index=index.npy", "--arg", "x=uniform(1, 2, 3)")
     assert (document["outcome"], document["rows"], document["classes"]) == ("ok", 2, 1)
+
+
+@pytest.mark.parametrize("command", ["trace", "check"])
+def test_a_list_is_one_and_the_hint_that_makes_an_array_of_it_works(command: str) -> None:
+    done = run(command, "my.py:norm", "--operation", "none", "--arg", "x=[[3.0, 4.5]]")
+    hint = "--arg 'x=array([[3.0, 4.5]])'"
+    assert_refused(done, "no argument is an array of floats", f"x is a list, as Python has it; as an array: {hint}")
+    assert run("trace", "my.py:norm", *shlex.split(hint)).code == 0
+    assert found("my.py:norm", *shlex.split(hint))["source"] == "x float32 (1, 2)"
+
+
+def test_code_that_asks_a_list_for_what_arrays_have_is_told_so() -> None:
+    done = run("trace", "my.py:shifted_mean", "--operation", "none", "--arg", "x=[1.0]", "--arg", "by=x.npy")
+    assert_refused(done, "'list' object has no attribute 'mean'", "--arg 'x=array([1.0])'")
+
+
+def test_numbers_of_a_typed_array_are_whole_where_none_has_a_point() -> None:
+    assert found("my.py:picky", "--arg", "index=array([1, 0])", "--arg", "x=uniform(1, 2, 3)")["rows"] == 2
+    assert_refused(
+        run("trace", "my.py:norm", "--arg", "x=array([1, [2]])"),
+        "--arg x=array([1, [2]]) is no array",
+        "such as --arg 'x=array([[0, 3.5], [1, -2]])'",
+    )
 
 
 def test_a_table_is_an_argument_too() -> None:

@@ -20,6 +20,7 @@ from stablemax.render.comparisons import COMPARISON
 from stablemax.render.explanations import EXPLANATION
 from stablemax.render.forms import Form, Page, ResultKind
 from stablemax.render.function_checks import FUNCTION_CHECK
+from stablemax.render.in_turn import in_turn
 from stablemax.render.inspections import INSPECTION
 from stablemax.render.judgements import JUDGEMENT
 from stablemax.render.leagues import LEAGUE
@@ -44,6 +45,7 @@ KINDS = (
     *(COMPARISON, LEAGUE, CHECK, JUDGEMENT, TRACE, INSPECTION, BENCHMARK, EXPLANATION, LOSS, ARRAY, SWEEP, TOLERANCE),
     WATCH,
     *(listing_kind("variants"), LESSON, LESSONS, EXERCISE, FUNCTION_CHECK),
+    *(in_turn(kind) for kind in (CHECK, FUNCTION_CHECK, TRACE)),
 )
 # Each command that writes a result, as it is run on small inputs; not `watch`, whose standard output is the program's.
 COMMANDS = (

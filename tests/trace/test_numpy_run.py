@@ -370,10 +370,6 @@ def by_math(x: Any) -> Any:
     return np.array([math.exp(v) for v in x[0]])
 
 
-def by_int(x: Any) -> Any:
-    return x * int(x[0, 0])
-
-
 def by_remainder(x: Any) -> Any:
     return x - np.fmod(x, 2.0)
 
@@ -404,7 +400,6 @@ def by_library(x: Any) -> Any:
     ("code", "named"),
     [
         (by_math, "math.exp(v)"),
-        (by_int, "int(x[0, 0])"),
         (by_remainder, "np.fmod(x, 2.0)"),
         (by_vectorize, "np.vectorize(math.exp)(x)"),
         (by_floor, "x // 2"),

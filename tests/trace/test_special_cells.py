@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import flint
@@ -48,6 +51,14 @@ OF_ONE: dict[str, Callable[[Any], Any]] = {
     "i1e": lambda x: mp.besseli(1, x) * mp.exp(-abs(x)),
     "j0": lambda x: mp.besselj(0, x),
     "j1": lambda x: mp.besselj(1, x),
+    "y0": lambda x: mp.bessely(0, x),
+    "y1": lambda x: mp.bessely(1, x),
+    "k0": lambda x: mp.besselk(0, x),
+    "k1": lambda x: mp.besselk(1, x),
+    "k0e": lambda x: mp.besselk(0, x) * mp.exp(x),
+    "k1e": lambda x: mp.besselk(1, x) * mp.exp(x),
+    "airy_ai": mp.airyai,
+    "spherical_j0": mp.sinc,
     "sinc": mp.sincpi,
     "exprel": lambda x: mp.expm1(x) / x,
     "exp10": lambda x: mp.power(10, x),
@@ -103,6 +114,37 @@ def test_a_function_of_one_number_agrees_with_mpmath(name: str) -> None:
 def test_a_function_of_two_numbers_agrees_with_mpmath(name: str) -> None:
     pairs = [(a, b) for a in (0.25, 1.5, 3.0) for b in (0.5, 2.25, 7.0)]
     assert {p: exactly(name, *p) for p in pairs} == {p: of_mpmath(OF_TWO[name], *p) for p in pairs}
+
+
+@pytest.mark.parametrize("s", [1.5, 2.0, 7.0])
+def test_a_zeta_function_agrees_with_mpmath(s: float) -> None:
+    values = {q: of_mpmath(mp.zeta, s, q) for q in (0.5, 1.0, 7.25)}
+    assert {q: exactly("zeta", s, q) for q in values} == values
+
+
+EDGES = (0.0, 1.0, -1.0, 3.5, -6.0, 0.1, 0.3, 1e300, -7e22, 5e-324, math.inf, -math.inf, math.nan)
+
+
+@pytest.mark.parametrize("name", ["fmod", "remainder", "floor_divide"])
+def test_at_every_edge_what_division_leaves_is_as_in_numpy(name: str) -> None:
+    pairs = list(itertools.product(EDGES, EDGES))
+    with np.errstate(all="ignore"):
+        specials = {p: float(getattr(np, name)(*p)) for p in pairs if not np.isfinite(p).all() or p[1] == 0}
+    np.testing.assert_array_equal([exactly(name, *p) for p in specials], list(specials.values()))
+
+
+def test_what_division_leaves_is_that_of_exact_fractions() -> None:
+    finite = [e for e in EDGES if math.isfinite(e)]
+    for a, b in itertools.product(finite, finite):
+        if b == 0:
+            continue
+        x, y = Fraction(a), Fraction(b)
+        down, cut = x // y, math.trunc(x / y)
+        assert exactly("remainder", a, b) == float(x - down * y)
+        assert exactly("fmod", a, b) == float(x - cut * y)
+        with contextlib.suppress(OverflowError):  # beyond float64 a cell is a number all the same
+            assert exactly("floor_divide", a, b) == float(down)
+            assert exactly("trunc_divide", a, b) == float(cut)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from stablemax.text.errors import StablemaxError, shown
@@ -32,6 +32,18 @@ def is_any(target: str, implementation: ImplementationOptions, *, gets_rows: boo
     from stablemax.check.target.load import is_code
 
     return is_code(target) and operation_named(target) is None
+
+
+def are_any(targets: Sequence[str], implementation: ImplementationOptions, *, gets_rows: bool = False) -> bool:
+    """Tell whether targets are held to no operation: all of them, or none."""
+    found = [is_any(target, implementation, gets_rows=gets_rows) for target in targets]
+    if any(found) and not all(found):
+        raise StablemaxError(
+            f"{shown(targets[found.index(False)])} is held to an operation, and "
+            f"{shown(targets[found.index(True)])} to none",
+            f"--operation {NO_OPERATION} takes all of them for any function; or name them in two commands",
+        )
+    return all(found)
 
 
 def refuse_variants(target: str) -> None:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from stablemax.cli import io, option_values, options
-from stablemax.cli.any_function import ALL_BY_NAME, NO_OPERATION_NAMED, is_any, refuse_variants, told_of
+from stablemax.cli.any_function import ALL_BY_NAME, NO_OPERATION_NAMED, are_any, refuse_variants, told_of
 from stablemax.cli.completion import hazards
+from stablemax.cli.in_turn import finish, line_of, output_in_turn, targets_in_turn
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.render.checks import CHECK
 from stablemax.render.function_checks import FUNCTION_CHECK
+from stablemax.results import CheckReport, FunctionCheck
 from stablemax.text.outcomes import Grade, required_grade
 from stablemax.text.vocabulary import NO_OPERATION
 
@@ -76,14 +78,39 @@ def check(
     numbers or one-hot rows. Exit code 1 if it breaks its contract.
     With --operation none, or where all that it takes is given by --arg, TARGET is any function: the ranges of --arg are
     searched for the smallest input that breaks it, and what exact arithmetic gives for its own code is right.
+    Several functions are checked in turn: my.py:softmax,log_softmax.
     """
-    if is_any(target, implementation):
-        return _check_any(line, target, implementation, contract, printing, output_format)
+    targets = targets_in_turn(target)
+    implied = NO_OPERATION_NAMED
+    if not are_any(targets, implementation):
+        from stablemax.check.target.call_style import LogitsByNameError
+
+        output = output_in_turn(CHECK, output_format, printing, targets)
+        try:
+            checks = [_check_operation(line_of(line, t), t, implementation, contract, printing) for t in targets]
+            return finish(output, checks, _failed, details=contract.details)
+        except LogitsByNameError:
+            implied = ALL_BY_NAME
+    output = output_in_turn(FUNCTION_CHECK, output_format, printing, targets)
+    of_any = [_check_any(line_of(line, t), t, implementation, contract, printing, implied) for t in targets]
+    return finish(output, of_any, _failed, details=contract.details)
+
+
+def _failed(report: CheckReport | FunctionCheck) -> list[str]:
+    return [] if report.passed else [f"failed: {report.target} is {report.grade}"]
+
+
+def _check_operation(
+    line: CommandLine,
+    target: str,
+    implementation: options.ImplementationOptions,
+    contract: ContractOptions,
+    printing: options.PrintOptions,
+) -> CheckReport:
+    """Try a target as an operation on the hazards."""
     from stablemax.check import CheckOptions
     from stablemax.check import check as run
-    from stablemax.check.target.call_style import LogitsByNameError
 
-    output = io.output_of(CHECK, output_format, printing, target, io.module_file(target))
     request = CheckOptions(
         option_values.formats_named(contract.number_format or ()),
         contract.max_ulp,
@@ -95,20 +122,15 @@ def check(
         seed=contract.seed,
         require=required_grade(contract.require),
     )
-    try:
-        with io.progress(printing, f"loading {target}") as step:
-            report = run(
-                implementation.target(target, contract.timeout, contract.seed),
-                request,
-                timeout_s=contract.timeout,
-                memory_bytes=option_values.bytes_of(contract.memory),
-                command=line.words(),
-                progress=step,
-            )
-    except LogitsByNameError:
-        return _check_any(line, target, implementation, contract, printing, output_format, ALL_BY_NAME)
-    failed = [] if report.passed else [f"failed: {report.target} is {report.grade}"]
-    return output.finish(report, report.notes, failed, details=contract.details)
+    with io.progress(printing, f"loading {target}") as step:
+        return run(
+            implementation.target(target, contract.timeout, contract.seed),
+            request,
+            timeout_s=contract.timeout,
+            memory_bytes=option_values.bytes_of(contract.memory),
+            command=line.words(),
+            progress=step,
+        )
 
 
 def _check_any(
@@ -117,9 +139,8 @@ def _check_any(
     implementation: options.ImplementationOptions,
     contract: ContractOptions,
     printing: options.PrintOptions,
-    output_format: str | None,
-    implied: str = NO_OPERATION_NAMED,
-) -> int:
+    implied: str,
+) -> FunctionCheck:
     """Search the ranges of a function that is held to no operation."""
     from stablemax.check.any_function.checking import check_any
     from stablemax.check.any_function.function_search import FunctionOptions, formats_to_try
@@ -127,7 +148,6 @@ def _check_any(
     refuse_variants(target)
     reason = f"is about operations, and --operation {NO_OPERATION} has none"
     line.refuse(("--only", "--with", "--shift"), reason)
-    output = io.output_of(FUNCTION_CHECK, output_format, printing, target, io.module_file(target))
     named = implementation.any_target(target, contract.timeout, contract.seed)
     ranges, asked = implementation.ranges(), option_values.formats_named(contract.number_format or ())
     request = FunctionOptions(
@@ -141,7 +161,7 @@ def _check_any(
         effort=_THOROUGH if contract.thorough else 1.0,
     )
     with io.progress(printing, f"loading {target}") as step, told_of(named):
-        report = check_any(
+        return check_any(
             named,
             request,
             timeout_s=contract.timeout,
@@ -150,5 +170,3 @@ def _check_any(
             notes=() if implementation.operation is not None else (implied,),
             progress=step,
         )
-    failed = [] if report.passed else [f"failed: {report.target} is {report.grade}"]
-    return output.finish(report, report.notes, failed, details=contract.details)

@@ -1,4 +1,7 @@
-"""Further arguments of somebody's code: ``--arg temperature=0.5``, ``mask=FILE.npy``, ``x=normal(0, 10, 4x3)``."""
+"""Further arguments of somebody's code: ``--arg temperature=0.5``, ``mask=FILE.npy``, ``x=normal(0, 10, 4x3)``.
+
+A list is one, as Python has it; ``x=array([0, 3.5])`` is an array.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stablemax.cli.argument_ranges import range_of
+from stablemax.cli.typed_arrays import typed_array
 from stablemax.inputs.server_limits import TIMEOUT_S
 from stablemax.text.errors import StablemaxError, shown
 
 if TYPE_CHECKING:
     from stablemax.check.any_function.input_ranges import RangedArgument
     from stablemax.check.target.messages import FurtherArgument
-    from stablemax.numerics.formats import Format
+    from stablemax.numerics.formats import Array, Format
+
+_TYPED = "array()"
+"""The text of an array that was typed, until it is in a format."""
 
 
 def further_arguments(
     texts: Iterable[str], timeout_s: float = TIMEOUT_S, *, fmt: Format | None = None, seed: int = 0
 ) -> tuple[FurtherArgument, ...]:
-    """Read --arg: a name, and a number, a word, a Python literal, a file that holds an array, or a range.
+    """Read --arg: a name, and a number, a word, a Python literal, a file that holds an array, an array, or a range.
 
     Arrays of floats are rounded to a format where one is given; without, ranges are drawn in that of the first file of
-    floats, else in float32.
+    floats, else in float32, and typed arrays are rounded to that.
 
     >>> [(one.name, one.value, one.text) for one in further_arguments(["temperature=0.5", "reduction=sum"])]
     [('temperature', 0.5, '0.5'), ('reduction', 'sum', '"sum"')]
@@ -33,7 +40,7 @@ def further_arguments(
     from stablemax.numerics.formats import FLOAT32
 
     arguments = [_argument(text, timeout_s) for text in texts]
-    own = (found for argument in arguments if (found := _format_of(argument.value)) is not None)
+    own = (found for one in arguments if one.text != _TYPED and (found := _format_of(one.value)) is not None)
     drawn_in = fmt or next(own, FLOAT32)
     arguments = [_in_format(argument, fmt, drawn_in, (seed, i)) for i, argument in enumerate(arguments)]
     names = [argument.name for argument in arguments]
@@ -67,8 +74,11 @@ def _argument(text: str, timeout_s: float) -> FurtherArgument:
     if Path(value).suffix.lower().lstrip(".") in NAMES:
         from stablemax.inputs.open import open_array
 
-        array = open_array(value, limits=ReadingLimits(timeout_s=timeout_s)).array
-        return FurtherArgument(name, array, f'np.load("{value}")')
+        read = open_array(value, limits=ReadingLimits(timeout_s=timeout_s)).array
+        return FurtherArgument(name, read, f'np.load("{value}")')
+    array = typed_array(name, value)
+    if array is not None:
+        return FurtherArgument(name, array, _TYPED)
     literal = range_of(name, value) or _literal(value)
     if isinstance(literal, Range):
         return FurtherArgument(name, literal, value)
@@ -94,11 +104,18 @@ def _in_format(
     from stablemax.check.any_function.input_ranges import Range
 
     if isinstance(argument.value, Range):
-        values = argument.value.drawn(drawn_in, seed)
-        text = f'np.array({values.astype("float64").tolist()}, dtype="{values.dtype}")'
-        return replace(argument, value=values, text=text)
+        return _written_out(argument, argument.value.drawn(drawn_in, seed))
+    if argument.text == _TYPED:
+        is_whole = argument.value.dtype.kind != "f"
+        return _written_out(argument, argument.value if is_whole else drawn_in.cast(argument.value))
     own = _format_of(argument.value)
     return argument if fmt is None or own is None else replace(argument, value=fmt.cast(argument.value))
+
+
+def _written_out(argument: FurtherArgument, values: Array) -> FurtherArgument:
+    """Put an array in the place of an argument, with its numbers as Python code has them."""
+    numbers = (values if values.dtype.kind in "biu" else values.astype("float64")).tolist()
+    return replace(argument, value=values, text=f'np.array({numbers}, dtype="{values.dtype}")')
 
 
 def _literal(text: str) -> Any:

@@ -379,7 +379,7 @@ class ImplementationOptions:
     )
     arg: list[str] | None = option(
         "A further argument of TARGET, or of its class: temperature=0.5, mask=FILE.npy, x=normal(0, 10, 4x3), "
-        "uniform(-5, 5, 8), linspace(0, 1, 11) or edge (the format's); repeatable.",
+        "uniform(-5, 5, 8), linspace(0, 1, 11) or edge (the format's), x=array([0, 3.5]); repeatable.",
         "--arg",
         metavar="NAME=VALUE",
     )

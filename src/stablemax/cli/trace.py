@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from stablemax.cli import io, option_values, options
-from stablemax.cli.any_function import ALL_BY_NAME, NO_OPERATION_NAMED, is_any, refuse_variants, told_of
+from stablemax.cli.any_function import ALL_BY_NAME, NO_OPERATION_NAMED, are_any, refuse_variants, told_of
+from stablemax.cli.in_turn import finish, line_of, output_in_turn, targets_in_turn
 from stablemax.cli.option_groups import CommandLine, in_panel, option
 from stablemax.cli.panels import CommandPanel, Example, Panel, help_entry
 from stablemax.cli.source import HAZARDS_OWN, LabelledSourceOptions, Source, source_of
@@ -63,24 +64,28 @@ def trace(
     is shown. Exit code 1 if there is a line to blame or the formula is wrong.
     With --operation none, or where all that it takes is given by --arg, TARGET is any function: what exact arithmetic
     gives for its own code is right. It may be a method, too: my.py:Model().encode, with the arguments of both by --arg.
+    Several functions are traced in turn: my.py:softmax,log_softmax.
     """
-    logits = source_of(line, source, optional=True, timeout_s=traced.timeout)
-    output = io.output_of(
-        *(TRACE, output_format, printing, target, io.module_file(target)),
-        *(*logits.logits, *logits.labels, losses.weight),
-    )
-    if is_any(target, implementation, gets_rows=logits.is_named):
-        result = any_trace_of(target, logits, implementation, traced, printing)
-    else:
+    targets = targets_in_turn(target)
+    sources = [source_of(line_of(line, t), source, optional=True, timeout_s=traced.timeout) for t in targets]
+    first, implied = sources[0], NO_OPERATION_NAMED
+    files = (*first.logits, *first.labels, losses.weight)
+    if len(targets) > 1 and "-" in files:
+        raise StablemaxError("standard input is read once, and several functions are traced", "put it into a file")
+    output = output_in_turn(TRACE, output_format, printing, targets, *files)
+    pairs = list(zip(targets, sources, strict=True))
+    if not are_any(targets, implementation, gets_rows=first.is_named):
         from stablemax.check.target.call_style import LogitsByNameError
 
         try:
-            result = trace_of(target, logits, implementation, losses, traced, printing)
+            traces = [trace_of(t, logits, implementation, losses, traced, printing) for t, logits in pairs]
+            return finish(output, traces, _failed, details=traced.details)
         except LogitsByNameError:
-            if logits.is_named or set(line.given("generated")) - {"--seed"}:
+            if first.is_named or set(line.given("generated")) - {"--seed"}:
                 raise
-            result = any_trace_of(target, logits, implementation, traced, printing, implied=ALL_BY_NAME)
-    return output.finish(result, result.notes, _failed(result), details=traced.details)
+            implied = ALL_BY_NAME
+    traces = [any_trace_of(t, logits, implementation, traced, printing, implied) for t, logits in pairs]
+    return finish(output, traces, _failed, details=traced.details)
 
 
 def trace_of(

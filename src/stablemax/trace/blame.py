@@ -12,7 +12,7 @@ from stablemax.numerics.formats import FORMATS, Array
 from stablemax.results import Origin, Outcome
 from stablemax.text.errors import StablemaxError
 from stablemax.trace.exact_cells import nearest
-from stablemax.trace.observation import BACKWARD, Kind
+from stablemax.trace.observation import BACKWARD, MAGNIFIED, Kind
 from stablemax.trace.reading import Expectation, Reading, first_of
 from stablemax.truth.measure import CODES, default_max_ulp
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from stablemax.trace.run import Run, Subject
 
 _MAX_ROWS_TRIED = 64
+_WELL_ROUNDED = 4.0
+"""An operation whose output is off by no more ulps than this did what it could."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def culprit_of(bad: BadCell) -> tuple[Observation, Observation | None] | None:
     culprit = find_culprit(base.steps, is_good_if_rounded, is_bad_if_forgotten if is_whole else None)
     if culprit is None:
         return None
+    culprit = handed_on(base.steps, culprit)
     index = _in_the_backward_pass(base.steps, culprit.index)
     return base.steps[index], base.steps[culprit.root] if culprit.root < index else None
 
@@ -138,6 +141,30 @@ def is_lost(run: Run, reading: Reading, cell: int) -> bool:
     if wrong is None or run.exact is None:
         return False
     return bool(wrong.ravel()[cell] or np.isnan(nearest(run.exact)).ravel()[cell])
+
+
+def handed_on(steps: Sequence[Observation], culprit: Culprit) -> Culprit:
+    """Blame what magnifies roundings of operations that are as right as the format allows, not the last of these.
+
+    Which of several sums, each off by half an ulp, has to be right for the result to be good is chance: the difference
+    of them loses the digits.
+    """
+    step = steps[culprit.index]
+    if step.kinds or step.error_ulp is None or step.error_ulp > _WELL_ROUNDED:
+        return culprit
+    later = range(culprit.index + 1, len(steps))
+    index = next((i for i in later if _magnifies(steps[i])), None)
+    return culprit if index is None else Culprit(index, culprit.index)
+
+
+def _magnifies(step: Observation) -> bool:
+    """Tell whether an operation alone turns roundings of its inputs into errors of many ulps."""
+    error, made = step.error_ulp or 0.0, step.local_error_ulp or 0.0
+    if step.origin is Origin.CANCELLATION:
+        return True
+    condition = None if step.worst is None else step.worst.condition
+    is_ill_conditioned = condition is not None and condition > MAGNIFIED
+    return is_ill_conditioned and error > MAGNIFIED * max(1.0, made)
 
 
 def _in_the_backward_pass(steps: Sequence[Observation], index: int) -> int:

@@ -49,7 +49,8 @@ def decisive_branch(bad: BadCell) -> Branch | None:
 
     def agrees_after(count: int) -> bool:
         later = subject.led(run, of_none, count)
-        return comparison.number not in {d.number for d in later.divergences}
+        again = next((d for d in later.divergences if d.number == comparison.number), None)
+        return again is None or again.is_milder_than(comparison)
 
     last = first_true(comparison.steps, agrees_after)
     return Branch(comparison, None if last is None else run.steps[last - 1])
@@ -59,14 +60,16 @@ def branch_words(branch: Branch, traced: Traced) -> str:
     """Say which comparison goes the other way in exact arithmetic, on which numbers, and what made them differ."""
     comparison, fmt = branch.comparison, traced.subject.format.name
     of_many = f" for {comparison.cells:,} of {counted(comparison.size, 'cell')}" if comparison.size > 1 else ""
-    answer, other = ("true", "false") if comparison.answer else ("false", "true")
     numbers = " and ".join(
         f"{value:.6g}, exactly {exact}"
         for value, exact in zip(comparison.operands, comparison.exact, strict=True)
         if f"{value:.6g}" != exact
     )
-    words = (
-        f"{line_words(comparison.site)}{comparison.text} is {answer} in {fmt} and {other} in exact arithmetic{of_many}"
-    )
+    words = f"{line_words(comparison.site)}{comparison.text} "
+    if comparison.answer is None:
+        words += f"leads the code another way in {fmt} than in exact arithmetic"
+    else:
+        answer, other = ("true", "false") if comparison.answer else ("false", "true")
+        words += f"is {answer} in {fmt} and {other} in exact arithmetic{of_many}"
     words = f"{words} ({numbers})" if numbers else words
     return words if branch.root is None else f"{words}; {root_words(branch.root, comparison.site.file)}"

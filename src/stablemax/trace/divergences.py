@@ -42,11 +42,19 @@ class Divergence:
     #: How many cells differ, and of how many.
     cells: int
     size: int
-    #: The floats' answer; exact numbers give the other one.
-    answer: bool
+    #: The floats' answer; exact numbers give the other one. None where a number was taken out of the arrays: what
+    #: Python decides by it is not seen.
+    answer: bool | None
     #: What was compared, and exactly.
     operands: tuple[float, ...]
     exact: tuple[str, ...]
+    #: How far a number that was taken out is from the exact one.
+    distance: float = 0.0
+
+    def is_milder_than(self, other: Divergence) -> bool:
+        """Tell whether it is a number that is closer to the exact one, by half at least, than that of another."""
+        is_finite = math.isfinite(self.distance)
+        return self.answer is None and is_finite and self.distance <= other.distance / 2
 
 
 def _order(a: Any, b: Any) -> float | None:
@@ -120,6 +128,13 @@ def divergence_of(
     cells = tuple(_written(at(cells_of(c))) for _, c in operands)
     count = int(np.count_nonzero(differs))
     return Divergence(number, steps, site, text, count, differs.size, bool(values[place]), numbers, cells)
+
+
+def divergence_of_number(number: int, steps: int, site: Site, text: str, value: float, exact: Any) -> Divergence:
+    """Say how a number that was taken out of the arrays differs from the exact one: a cell, or a whole number."""
+    cell = as_cell(exact)
+    distance = abs(value - float(nearest(cells_of(cell))))
+    return Divergence(number, steps, site, text, 1, 1, None, (float(value),), (_written(cell),), distance)
 
 
 def _written(cell: Any) -> str:

@@ -74,7 +74,8 @@ class GivenArguments:
     def name_of_place(self, shape: tuple[int, ...], place: tuple[int, ...], operands: Sequence[float]) -> str:
         """Name the number at a place of an array of some shape that alone went into an operation; empty elsewhere."""
         named = [*zip(self.names, self.arguments, strict=True), *self.held.items()]
-        alike = [(name, array) for name, array in named if array.shape == shape]
+        # Of two calls on one line the place may be of the other, with another shape.
+        alike = [(name, array) for name, array in named if array.shape == shape and array.ndim == len(place)]
         alike = [(name, array) for name, array in alike if float(array[place]) in operands]
         return f"{indexed(alike[0][0], place)} = {alike[0][1][place]!s}" if len(alike) == 1 else ""
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, FORMATS, Format
-from stablemax.results import Trace
+from stablemax.results import Outcome, Trace
 from stablemax.text.vocabulary import NO_OPERATION
 from stablemax.trace.cures.telling import Judge, with_cure
 from stablemax.trace.exact_cells import UNDECIDED, Special, is_ball
 from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments, indexed
+from stablemax.trace.input_roundings import errors_of_input
 from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.operation_words import event_words
 from stablemax.trace.reading import Reading
@@ -37,6 +38,10 @@ _ZERO = (
     "a number that is exactly 0 has no relative error: it is judged beside the sizes of the terms that it is made of, "
     "or beside the results of neighbouring inputs"
 )
+_SMALL = (
+    "each error is small beside the largest number of the result: check holds code to such numbers with "
+    "--require accurate alone"
+)
 _BREAKS = (Kind.POLE, Kind.INVALID, Kind.OVERFLOW)
 
 
@@ -50,6 +55,8 @@ class OwnTruth:
     run: Run
     format: Format
     max_ulp: float | None = None
+    #: An error that a few roundings of the input explain is no fault of the code.
+    excuses: bool = False
 
     name = NO_OPERATION
     rows_alone = 1
@@ -79,7 +86,14 @@ class OwnTruth:
             exact = ExactResult(truth, (lacks & ~np.isfinite(values))[:, 0] | np.isnan(truth.nearest)[:, 0])
         zero = zero_sizes(self.subject, self.run, self.format, self.max_ulp)
         is_one, may_flush = values.size == 1, self.subject.may_flush
-        return Reading(exact, self.format, self.max_ulp, is_reduced=is_one, may_flush=may_flush, as_good_as_zero=zero)
+        reading = Reading(
+            exact, self.format, self.max_ulp, is_reduced=is_one, may_flush=may_flush, as_good_as_zero=zero
+        )
+        if not self.excuses:
+            return reading
+        return replace(
+            reading, excused=errors_of_input(self.subject, self.run, self.max_ulp, by_value=True).reshape(-1, 1)
+        )
 
     def result_name(self, row: int, column: int) -> str:  # noqa: ARG002 - there is one column
         """Name a number of the result by its place; one of a gradient by the number that it belongs to."""
@@ -156,6 +170,16 @@ class OwnTruth:
 
     @functools.cached_property
     def _undefined(self) -> tuple[Observation, str] | None:
+        return self._without_number or self._of_own_infinities
+
+    @property
+    def brings_infinity(self) -> bool:
+        """True where a cell has no value because of an infinity that the code brings, and the input has none."""
+        return self._without_number is None and self._of_own_infinities is not None
+
+    @functools.cached_property
+    def _without_number(self) -> tuple[Observation, str] | None:
+        """Return the operation because of which the input leaves no number of the format."""
         steps, value = self.run.steps, self.run.value.astype(np.float64)
         odd = ~np.isfinite(value)
         if not odd.any():
@@ -171,9 +195,10 @@ class OwnTruth:
         step = self._first_valueless(int(np.argmax(odd)))
         if step is not None and step.valueless is not None:
             return step, f"{self._words(step, step.valueless)}; so it is in exact arithmetic: the input is to blame"
-        return self._of_own_infinities(int(np.argmax(odd)))
+        return None
 
-    def _of_own_infinities(self, cell: int) -> tuple[Observation, str] | None:
+    @functools.cached_property
+    def _of_own_infinities(self) -> tuple[Observation, str] | None:
         """Return the operation that makes NaN of an infinity that the code brings: a mask of -inf, a start of inf.
 
         None where the input has an infinity or NaN, or an operation makes one of numbers: that may be the one.
@@ -181,7 +206,16 @@ class OwnTruth:
         steps = [s for s in self.run.steps if s.of_infinities is not None][:_MOST_TRIED]
         is_held_finite = all(np.isfinite(array.astype(np.float64)).all() for array in self.given.held.values())
         is_made = any(s.valueless is not None for s in self.run.steps)
-        if not steps or is_made or self._bad_input or not is_held_finite or self.run.is_sampled:
+        cell = self._first_odd
+        if (
+            cell is None
+            or self.run.exact is None
+            or not steps
+            or is_made
+            or self._bad_input
+            or not is_held_finite
+            or self.run.is_sampled
+        ):
             return None
 
         def has_value_if_given(to: Sequence[Observation]) -> bool:
@@ -194,6 +228,12 @@ class OwnTruth:
         assert step.of_infinities is not None, "only such steps were taken"
         words = self._words(step, step.of_infinities)
         return step, f"{words}; so it is in exact arithmetic: the code brings the infinity, the input has none"
+
+    @property
+    def _first_odd(self) -> int | None:
+        """The first cell that is infinite or NaN."""
+        odd = ~np.isfinite(self.run.value.astype(np.float64))
+        return int(np.argmax(odd)) if odd.any() else None
 
     def _first_valueless(self, cell: int) -> Observation | None:
         """Return the first operation without an exact value that alone takes its value from a cell of the result.
@@ -266,4 +306,25 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
     trace = subject.explained(tell(subject, truth, about, run), truth)
-    return trace if trace.pattern else with_cure(trace, subject, Judge(truth.reading(run), run))
+    if trace.outcome.is_failure and _is_small(truth.reading(run), run):
+        trace = replace(trace, notes=(*trace.notes, _SMALL))
+    if not trace.pattern:
+        trace = with_cure(trace, subject, Judge(truth.reading(run), run))
+    return trace if trace.instead else _excused(trace, truth, about)
+
+
+def _is_small(reading: Reading, run: Run) -> bool:
+    return bool((reading.small_on_scale(run.value) | ~reading.failing(run.value)).all())
+
+
+def _excused(trace: Trace, truth: OwnTruth, about: About) -> Trace:
+    """Tell a trace again without the errors that the input explains: for them no better code is known."""
+    run = truth.run
+    if trace.outcome not in (Outcome.INACCURATE, Outcome.LOST) or run.exact is None or run.is_sampled:
+        return trace
+    truth = replace(truth, excuses=True)
+    reading = truth.reading(run)
+    if not reading.excused_cells(run.value).any():
+        return trace
+    told = tell(truth.subject, truth, about, run)
+    return replace(told, notes=trace.notes) if told.outcome.is_failure else told

@@ -16,7 +16,7 @@ from stablemax.text.errors import StablemaxError
 from stablemax.text.vocabulary import Reduction
 from stablemax.trace.exact_cells import nearest
 from stablemax.truth.case import Case, Shared, setting_of
-from stablemax.truth.measure import CODES, ExactResult, Judgement, judge
+from stablemax.truth.measure import CODES, ExactResult, Judgement, default_max_ulp, judge
 from stablemax.truth.reductions import reduced, which_reduction
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from stablemax.trace.run import Inputs, Run
 
 _FAILURES = [CODES.index(o) for o in Outcome if o.is_failure]
+_OK = CODES.index(Outcome.OK)
+_LACK_DIGITS = [CODES.index(o) for o in (Outcome.INACCURATE, Outcome.LOST)]
 
 _SAME_ULP = 1e-6
 """A shadow this close to the truth equals it: the rest is the width of its ball."""
@@ -49,16 +51,44 @@ class Reading:
     may_flush: bool = False
     #: For each cell the size up to which a number is as good as an exact 0; NaN for other cells.
     as_good_as_zero: Array | None = None
+    #: For each cell the error that its input explains: no code can be held to less.
+    excused: Array | None = None
 
     def judged(self, value: Array) -> Judgement:
         """Judge an output in any layout."""
         shaped = value.reshape(self.exact.truth.nearest.shape)
         judgement = judge(shaped, self.exact, self.format, max_ulp=self.max_ulp, may_flush=self.may_flush)
-        if self.as_good_as_zero is None:
-            return judgement
-        is_good = np.abs(shaped.astype(np.float64)) <= self.as_good_as_zero
-        codes = np.where(is_good, CODES.index(Outcome.OK), judgement.codes)
-        return replace(judgement, codes=codes, error_ulp=np.where(is_good, np.nan, judgement.error_ulp))
+        if self.as_good_as_zero is not None:
+            is_good = np.abs(shaped.astype(np.float64)) <= self.as_good_as_zero
+            codes = np.where(is_good, _OK, judgement.codes)
+            judgement = replace(judgement, codes=codes, error_ulp=np.where(is_good, np.nan, judgement.error_ulp))
+        if self.excused is not None:
+            is_excused = np.isin(judgement.codes, _LACK_DIGITS) & (self.distances(value) <= self.excused)
+            judgement = replace(judgement, codes=np.where(is_excused, _OK, judgement.codes))
+        return judgement
+
+    def lacking_digits(self, value: Array) -> Array:
+        """Mark the cells, (N, C), that are finite and have too few digits, those that are excused too."""
+        return np.isin(replace(self, excused=None).judged(value).codes, _LACK_DIGITS)
+
+    def excused_cells(self, value: Array) -> Array:
+        """Mark the cells, (N, C), that lack digits because of their input."""
+        return self.lacking_digits(value) & ~np.isin(self.judged(value).codes, _LACK_DIGITS)
+
+    def distances(self, value: Array) -> Array:
+        """Return how far numbers are from what is right, (N, C)."""
+        right = self.exact.truth.nearest
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.abs(value.astype(np.float64).reshape(right.shape) - right))
+
+    def small_on_scale(self, value: Array) -> Array:
+        """Mark the cells, (N, C), whose error is small beside the largest number of the result, of several."""
+        right = self.exact.truth.nearest
+        if right.size < 2:
+            return np.zeros(right.shape, dtype=bool)
+        limit = default_max_ulp(self.format) if self.max_ulp is None else self.max_ulp
+        scale = np.max(np.abs(right), where=np.isfinite(right), initial=0.0)
+        return np.asarray(self.distances(value) <= limit * self.format.ulp(scale))
 
     def failing(self, value: Array) -> Array:
         """Mark the cells that are bad, (N, C): all of them where the output has another size."""

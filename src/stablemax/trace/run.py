@@ -9,10 +9,12 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import numpy as np
+
 from stablemax.numerics.formats import Array, Format
 from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace.divergences import of_all
-from stablemax.trace.exact_cells import cells_of, is_undecided, softmax_cells
+from stablemax.trace.exact_cells import cells_of, is_undecided, nearest, softmax_cells
 
 if TYPE_CHECKING:
     from stablemax.results import Trace
@@ -73,6 +75,8 @@ class Run:
     is_sampled: bool = False
     #: Numbers may have come back into the code, out of what was not followed, that were taken for its constants.
     is_doubtful: bool = False
+    #: Numbers came in that neither the code holds as constants nor an operation made.
+    has_foreign: bool = False
     #: Comparisons that exact numbers answer differently.
     divergences: Sequence[Divergence] = ()
     #: Where there are such: what exact arithmetic gives on the branches that the floats took.
@@ -255,7 +259,11 @@ def decided(run_with: Callable[[int], Run], precision: Callable[[Run], int]) -> 
 
 
 def with_exact_branches(run: Run, led: Callable[[], Run]) -> Run:
-    """Take the exact result from a run in which exact numbers choose the branches, where floats choose others."""
+    """Take the exact result from a run in which exact numbers choose the branches, where floats choose others.
+
+    Where only numbers that were taken out of the arrays differ from exact ones, and the exact result does not depend
+    on that, no branch does either.
+    """
     if not run.divergences:
         return run
     try:
@@ -263,9 +271,19 @@ def with_exact_branches(run: Run, led: Callable[[], Run]) -> Run:
     except StablemaxError:
         raises = "the branches that exact numbers take: there the code raises"
         return replace(run, exact=None, not_followed=(*run.not_followed, raises), on_float_branches=run.exact)
-    lost = tuple(dict.fromkeys((*run.not_followed, *exact_run.not_followed)))
     exact = exact_run.exact if exact_run.value.shape == run.value.shape else None
-    return replace(run, exact=exact, not_followed=lost, on_float_branches=run.exact)
+    if all(d.answer is None for d in run.divergences) and _are_same(run.exact, exact):
+        return replace(run, divergences=())
+    lost = tuple(dict.fromkeys((*run.not_followed, *exact_run.not_followed)))
+    is_doubtful = run.is_doubtful or exact_run.is_doubtful
+    return replace(run, exact=exact, not_followed=lost, on_float_branches=run.exact, is_doubtful=is_doubtful)
+
+
+def _are_same(exact: Array | None, other: Array | None) -> bool:
+    """Tell whether two exact results are equal as far as float64 tells."""
+    if exact is None or other is None:
+        return exact is other
+    return np.array_equal(nearest(exact), nearest(other), equal_nan=True)
 
 
 def raised(error: Exception, is_traced: Callable[[str], bool]) -> tuple[str, str]:

@@ -90,6 +90,28 @@ def _trunc(b: Any) -> Any:
     return UNDECIDED if whole is None or not whole.is_exact() else whole
 
 
+def _bessel_y(order: int) -> Callable[[Any], Any]:
+    """Return a Bessel function of the second kind: -inf at 0, and no value below."""
+
+    def apply(b: Any) -> Any:
+        if b > 0:
+            return _known(b.bessel_y(arb(order)))
+        return MINUS_INFINITE if b.is_zero() else NO_VALUE if b < 0 else UNDECIDED
+
+    return _with_limits(apply, arb(0), NO_VALUE)
+
+
+def _bessel_k(order: int, *, is_scaled: bool) -> Callable[[Any], Any]:
+    """Return a modified Bessel function of the second kind, or that times exp(x): inf at 0, and no value below."""
+
+    def apply(b: Any) -> Any:
+        if b > 0:
+            return _known(b.bessel_k(arb(order)) * (b.exp() if is_scaled else 1))
+        return INFINITE if b.is_zero() else NO_VALUE if b < 0 else UNDECIDED
+
+    return _with_limits(apply, arb(0), NO_VALUE)
+
+
 def _multiplied(by: Callable[[], Any]) -> Callable[[Any], Any]:
     # Pi with as many bits as there are now.
     return lambda c: as_cell(c) * by()
@@ -118,6 +140,14 @@ _OF_ONE: dict[str, Callable[[Any], Any]] = {
     "i1e": _with_limits(_scaled_bessel(1), arb(0), arb(0)),
     "j0": _with_limits(lambda b: _known(b.bessel_j(arb(0))), arb(0), arb(0)),
     "j1": _with_limits(lambda b: _known(b.bessel_j(_ONE)), arb(0), arb(0)),
+    "y0": _bessel_y(0),
+    "y1": _bessel_y(1),
+    "k0": _bessel_k(0, is_scaled=False),
+    "k1": _bessel_k(1, is_scaled=False),
+    "k0e": _bessel_k(0, is_scaled=True),
+    "k1e": _bessel_k(1, is_scaled=True),
+    "airy_ai": _with_limits(lambda b: _known(b.airy_ai()), arb(0), arb(0)),
+    "spherical_j0": _with_limits(lambda b: _known(b.sinc()), arb(0), arb(0)),
     "sinc": _with_limits(lambda b: _known(b.sinc_pi()), arb(0), arb(0)),
     "exprel": _with_limits(lambda b: _ONE if b.is_zero() else _known(b.expm1() / b), INFINITE, arb(0)),
     "exp10": _with_limits(lambda b: _known((b * arb.const_log10()).exp()), INFINITE, arb(0)),
@@ -222,7 +252,115 @@ def _log_beta(a: Any, b: Any) -> Any:
     return log_gamma(as_cell(a)) + log_gamma(as_cell(b)) - log_gamma(as_cell(a) + as_cell(b))
 
 
+def _zeta(s: Any, q: Any) -> Any:
+    """Return the Hurwitz zeta function for s >= 1, as SciPy does."""
+    s, q = as_cell(s), as_cell(q)
+    if isinstance(s, Special) or isinstance(q, Special):
+        return NO_VALUE if NO_VALUE in (s, q) else UNDECIDED
+    if s == 1:
+        return INFINITE
+    if not s > 1:
+        return NO_VALUE if s < 1 else UNDECIDED
+    if q > 0:
+        return _known(s.zeta(q))
+    return INFINITE if _has_pole(q) else NO_VALUE if not s.is_integer() else UNDECIDED
+
+
+# --- what division leaves -----------------------------------------------------------------------------
+
+
+def _whole_quotient(a: Any, b: Any) -> Any:
+    """Return the largest integer that is not above a / b, for balls; b is not 0."""
+    if a.is_exact() and b.is_exact():
+        # However large the quotient is, integers hold all of its bits.
+        (m, e), (n, f) = a.man_exp(), b.man_exp()
+        low = min(int(e), int(f))
+        return arb((int(m) << (int(e) - low)) // (int(n) << (int(f) - low)))
+    whole = (a / b).floor()
+    return whole if whole.is_finite() and whole.is_exact() else UNDECIDED
+
+
+def _floor_divide(a: Any, b: Any) -> Any:
+    """Return the quotient rounded down: without a value where a is infinite, and a / 0 at b = 0."""
+    a, b = as_cell(a), as_cell(b)
+    if not isinstance(b, Special) and b.is_zero():
+        return _divide(a, b)
+    if isinstance(a, Special):
+        return a if a.sign == 0 else b if isinstance(b, Special) and b.sign == 0 else NO_VALUE
+    if isinstance(b, Special):
+        if b.sign == 0 or a.is_zero():
+            return b if b.sign == 0 else arb(0)
+        return arb(0) if a * b.sign > 0 else arb(-1) if a * b.sign < 0 else UNDECIDED
+    return _whole_quotient(a, b) if b > 0 or b < 0 else UNDECIDED
+
+
+def _remainder(a: Any, b: Any) -> Any:
+    """Return what division leaves, with the sign of b, as Python's ``%`` does."""
+    a, b = as_cell(a), as_cell(b)
+    if isinstance(b, Special) and b.sign and not isinstance(a, Special):
+        return a if a * b.sign > 0 or a.is_zero() else b if a * b.sign < 0 else UNDECIDED
+    if isinstance(b, Special) or isinstance(a, Special) or b.is_zero():
+        return UNDECIDED if UNDECIDED in (a, b) else NO_VALUE
+    whole = _floor_divide(a, b)
+    return whole if isinstance(whole, Special) else _difference(a, b, whole)
+
+
+def _fmod(a: Any, b: Any) -> Any:
+    """Return what division leaves, with the sign of a, as C's function of that name does."""
+    a, b = as_cell(a), as_cell(b)
+    if isinstance(a, Special) or (not isinstance(b, Special) and b.is_zero()):
+        return UNDECIDED if UNDECIDED in (a, b) else NO_VALUE
+    if isinstance(b, Special):
+        return a if b.sign else b
+    return _remainder(a, abs(b)) if a >= 0 else -_remainder(-a, abs(b)) if a < 0 else UNDECIDED
+
+
+def _difference(a: Any, b: Any, whole: Any) -> Any:
+    """Return a - whole * b with all of its bits, where a and b are exact."""
+    if not (a.is_exact() and b.is_exact()):
+        return a - whole * b
+    (m, e), (n, f) = a.man_exp(), b.man_exp()
+    low = min(int(e), int(f))
+    left = (int(m) << (int(e) - low)) - int(whole.unique_fmpz()) * (int(n) << (int(f) - low))
+    return arb(left) * arb(2) ** low
+
+
+def _trunc_divide(a: Any, b: Any) -> Any:
+    """Return the quotient rounded towards 0."""
+    a, b = as_cell(a), as_cell(b)
+    if isinstance(a, Special) or isinstance(b, Special) or b.is_zero():
+        return _divide(a, b)
+    size = _floor_divide(abs(a), abs(b))
+    sign = EXACT["sign"](a) * EXACT["sign"](b)
+    return size * sign if not isinstance(size, Special) else size
+
+
+def _heaviside(x: Any, at_zero: Any) -> Any:
+    sign = EXACT["sign"](as_cell(x))
+    if isinstance(sign, Special):
+        return sign
+    return as_cell(at_zero) if sign.is_zero() else arb(1) if sign > 0 else arb(0)
+
+
+def _binom(n: Any, k: Any) -> Any:
+    """Return how many ways there are to choose k of n, real numbers too; 0 where k is below 0 or above n."""
+    n, k = as_cell(n), as_cell(k)
+    if isinstance(n, Special) or isinstance(k, Special):
+        return UNDECIDED
+    if k < 0 or k > n:
+        return arb(0) if n.is_integer() and k.is_integer() else UNDECIDED
+    log_gamma = SPECIAL["gammaln"]
+    return _exp(log_gamma(n + 1) - log_gamma(k + 1) - log_gamma(n - k + 1)) if k >= 0 else UNDECIDED
+
+
 _OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
+    "zeta": _zeta,
+    "floor_divide": _floor_divide,
+    "remainder": _remainder,
+    "mod": _remainder,
+    "fmod": _fmod,
+    "trunc_divide": _trunc_divide,
+    "heaviside": _heaviside,
     "xlogy": _xlog(_log),
     "xlog1py": _xlog(_log1p),
     "rel_entr": _rel_entr,
@@ -240,6 +378,7 @@ _OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
     "pseudo_huber": lambda d, r: _square(as_cell(d)) * (_sqrt(_square(_divide(as_cell(r), as_cell(d))) + 1) - 1),
     "betaln": _log_beta,
     "beta": lambda a, b: _exp(_log_beta(a, b)),
+    "binom": _binom,
 }
 
 SPECIAL: Mapping[str, np.ufunc] = MappingProxyType(

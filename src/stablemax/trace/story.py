@@ -65,6 +65,7 @@ def tell(subject: Subject, expected: Expectation, about: About, run: Run | None 
         finding, blame = _unstable(traced, run, reading, judged, worst)
     else:
         finding, blame = _undefined(traced, run, reading) or (_good(traced, run, reading, judged, worst), None)
+    excuse = _excuse(traced, run, reading, judged)
     return Trace(
         target=about.get("target", ""),
         operation=expected.name,
@@ -78,7 +79,7 @@ def tell(subject: Subject, expected: Expectation, about: About, run: Run | None 
         error_ulp=largest(judged.error_ulp),
         formula_is_wrong=is_wrong,
         blame=None if blame is None else replace(blame, file=_file(traced, blame.file)),
-        finding=finding,
+        finding=f"{finding} {excuse}".rstrip(),
         not_followed=(*run.asides, *not_followed),
         command=about.get("command", ()),
         notes=(*about.get("notes", ()), *_notes(run, reading)),
@@ -140,6 +141,22 @@ def _good(traced: Traced, run: Run, reading: Reading, judged: Judgement, worst: 
     return (
         f"{traced.name} holds{size}. Its least accurate operation is {most.name}{where} "
         f"({most.error_ulp:.3g} ulp).{left_out}"
+    )
+
+
+def _excuse(traced: Traced, run: Run, reading: Reading, judged: Judgement) -> str:
+    """Say which numbers lack digits because of the input, as code on it cannot but do; empty where none do."""
+    excused = np.zeros(0, dtype=bool) if reading.excused is None else reading.excused_cells(run.value)
+    if not excused.any():
+        return ""
+    row, column = first_of(excused)
+    error = float(judged.error_ulp[row, column])
+    first = f" ({traced.expected.result_name(row, column)})"
+    if excused.size > 1:
+        first = f" of {int(excused.sum()):,} of {counted(excused.size, traced.expected.unit)}{first}"
+    return (
+        f"The error{first} is {error:.3g} ulp because the problem is ill-conditioned there: one rounding of the input "
+        "changes the exact result about as much, and the code is not to blame."
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stablemax.check.any_function.function_report import (
     breaking_input,
     evidence_notes,
@@ -89,6 +91,7 @@ def checked(
         found,
         None if worst is None else _example(written, target, options, worst),
         None if worst is None else _trace_of(function, options, worst),
+        is_gradient=target.backward,
         backend=written.backend,
         source=_source(options, written, files),
         command=command,
@@ -112,7 +115,9 @@ def _trace_of(function: AnyFunction, options: FunctionOptions, worst: Found) -> 
     assert worst.breaking is not None, "an input breaks it"
     inputs, judged = worst.breaking
     trace = function.trace_any(TraceOptions(max_ulp=options.max_ulp), worst.proofs.whole(inputs))
-    return trace if trace.outcome is judged.outcome else None
+    # Of an infinity of the code's own a trace says that nothing is right, and why.
+    is_own = trace.outcome is Outcome.UNDEFINED and np.isnan(judged.truth.ravel()[judged.cell])
+    return trace if is_own or trace.outcome is judged.outcome else None
 
 
 def _why_undefined(function: AnyFunction, found: Found) -> str:

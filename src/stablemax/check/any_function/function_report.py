@@ -51,6 +51,8 @@ def function_report(
     found: Sequence[Found],
     example: BreakingInput | None,
     trace: Trace | None,
+    *,
+    is_gradient: bool = False,
     **about: object,
 ) -> FunctionCheck:
     """Put the findings of all formats together."""
@@ -74,10 +76,10 @@ def function_report(
         contract=options.contract,
         **about,  # type: ignore[arg-type]
     )
-    return replace(report, finding=_finding(report))
+    return replace(report, finding=_finding(report, is_gradient=is_gradient))
 
 
-def _finding(report: FunctionCheck) -> str:
+def _finding(report: FunctionCheck, *, is_gradient: bool) -> str:
     sentences = [f"{report.target} is {_by_format(report.formats)}."]
     example = report.counterexample
     if example is None:
@@ -86,7 +88,7 @@ def _finding(report: FunctionCheck) -> str:
     sentences = [
         f"{report.target} is {_by_format(report.formats)}: {counted(of_format.broken, 'input')} of "
         f"{of_format.proved:,} {'breaks' if of_format.broken == 1 else 'break'} it in {example.format}.",
-        _result_words(example),
+        _result_words(example, is_gradient=is_gradient),
     ]
     if example.breaking_point is not None:
         sentences.append(_breaking_words(example.breaking_point, example.format))
@@ -132,9 +134,11 @@ def _undefined(report: FunctionCheck) -> list[str]:
     return [f"Of the {most.proved:,} in {most.format}, {without}."]
 
 
-def _result_words(example: BreakingInput) -> str:
+def _result_words(example: BreakingInput, *, is_gradient: bool) -> str:
     """Say what comes out of the smallest input, and what is right."""
-    right = "there is a derivative" if np.isnan(example.truth) else f"{example.truth:.6g} is right"
+    right = f"{example.truth:.6g} is right"
+    if np.isnan(example.truth):
+        right = "there is a derivative" if is_gradient else "the input has no infinity"
     place = "" if example.place == "result" else f" ({example.place})"
     return f"At {_input_words(example)} it gives {example.output:.6g} where {right}{place}."
 

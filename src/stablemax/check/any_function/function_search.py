@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MOST_TRACED = 3
 """Gradients without an exact value that are traced: a trace takes long."""
+_MOST_CURED = 2
+"""Inputs that explain an error for which better code is looked for."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +145,17 @@ class FormatSearch:
     def _asked_of_traces(
         self, proofs: Proofs, inputs: Sequence[Inputs], judged: Sequence[JudgedInput]
     ) -> tuple[Proofs, list[JudgedInput]]:
-        """Judge the first inputs without an exact value once more, by their traces: a derivative may exist there."""
-        undefined = [i for i, one in enumerate(judged) if one.is_undefined][:_MOST_TRACED]
-        if not self.is_gradient or not undefined or any(one.is_broken for one in judged):
+        """Judge some inputs that count neither for nor against the code once more, by their traces.
+
+        For a gradient without an exact value a derivative may exist, and for an error that the input explains there
+        may be better code.
+        """
+        undefined = [i for i, one in enumerate(judged) if one.is_undefined][: _MOST_TRACED * self.is_gradient]
+        asked = [*undefined, *[i for i, one in enumerate(judged) if one.is_ill_conditioned][:_MOST_CURED]]
+        if not asked or any(one.is_broken for one in judged):
             return proofs, list(judged)
         asking = replace(proofs, held_to=replace(self.held_to, asks_trace=True), known={})
-        again = dict(zip(undefined, asking.of([inputs[i] for i in undefined]), strict=True))
+        again = dict(zip(asked, asking.of([inputs[i] for i in asked]), strict=True))
         if not any(one.is_broken for one in again.values()):
             return proofs, list(judged)
         return asking, [again.get(i, one) for i, one in enumerate(judged)]

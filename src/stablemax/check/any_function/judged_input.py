@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stablemax.numerics.formats import FORMATS, Array, Format
+from stablemax.numerics.formats import Array
 from stablemax.results import Outcome
 from stablemax.text.errors import StablemaxError
-from stablemax.trace.exact_cells import is_ball, nearest
 from stablemax.trace.given_arguments import GivenArguments
+from stablemax.trace.input_roundings import errors_of_input
 from stablemax.trace.own_truth import OwnTruth, format_of_run, trace_any, trusted
-from stablemax.truth.measure import CODES, default_max_ulp, largest
+from stablemax.truth.measure import CODES, largest
 
 if TYPE_CHECKING:
-    from stablemax.trace.run import Run, Subject
-
-_PER_ROUNDING = 32.0
-"""An error that is larger than so many times what one rounding of the inputs changes is the code's own."""
+    from stablemax.trace.run import Subject
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,8 @@ class HeldTo:
     allow: tuple[str, ...] = ()
     #: Every value counts by itself, those far below the largest of a result, too; and each number of an input.
     by_value: bool = False
-    #: Where a gradient of the code has no value even exactly, ask its trace whether the function has a derivative.
+    #: Where a gradient of the code has no value even exactly, ask its trace whether the function has a derivative;
+    #: where the input explains an error, ask it whether there is code without that error.
     asks_trace: bool = False
 
 
@@ -83,9 +80,10 @@ class JudgedInput:
 def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     """Run code on an input, and hold its result against its exact shadow.
 
-    A cell that lost digits does not count where its exact value lies below the smallest normal number; where its error
+    A cell without an exact value counts where only an infinity of the code's own takes it away, as trace says. A cell
+    that lost digits does not count where its exact value lies below the smallest normal number; where its error
     is small on the scale of the result, its largest number, unless all values count; and where one rounding of the
-    inputs explains it: no code on these numbers can be held to more.
+    inputs explains it: code is held to more only where its trace knows better code, and is asked.
 
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.trace.numpy.numpy_run import NumpyCode
@@ -102,7 +100,8 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
         return JudgedInput(not_followed=run.not_followed or ("the result",))
     assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
     fmt = format_of_run(run, subject.format)
-    reading = OwnTruth(subject, subject.given, run, fmt, held_to.max_ulp).reading(run)
+    own = OwnTruth(subject, subject.given, run, fmt, held_to.max_ulp)
+    reading = own.reading(run)
     judgement = reading.judged(run.value)
     codes, errors = judgement.codes.ravel(), judgement.error_ulp.ravel()
     truth = reading.exact.truth
@@ -112,11 +111,12 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     has_digits = np.isin(codes, [CODES.index(o) for o in (Outcome.INACCURATE, Outcome.LOST)])
     tiny = has_digits & (size > 0) & (size < fmt.smallest_normal)
     suspects = failing & has_digits & ~tiny
-    small = suspects & _is_small(run.value, truth.nearest, fmt, held_to)
+    small = suspects & (False if held_to.by_value else reading.small_on_scale(run.value).ravel())
     suspects &= ~small
     explained = np.zeros_like(failing)
     if suspects.any():
-        explained = suspects & _is_explained(subject, run, truth.nearest.ravel(), by_value=held_to.by_value)
+        by_input = errors_of_input(subject, run, held_to.max_ulp, by_value=held_to.by_value)
+        explained = suspects & (reading.distances(run.value).ravel() <= by_input)
     broken = failing & ~tiny & ~small & ~explained
     worst = int(codes[broken].max()) if broken.any() else CODES.index(Outcome.OK)
     counts = ~undefined & ~tiny & ~small & ~explained
@@ -132,8 +132,35 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
         is_ill_conditioned=bool(explained.any()),
         loses_small=bool(small.any()),
     )
-    is_asked = held_to.asks_trace and judged.is_undefined and not judged.is_broken and run.forward is not None
+    return judged if judged.is_broken else _looked_into(judged, own, held_to, np.where(explained, codes, 0))
+
+
+def _looked_into(judged: JudgedInput, own: OwnTruth, held_to: HeldTo, excused: Array) -> JudgedInput:
+    """Look into what does not count at first: cells without a value, and the codes of `excused` ones, else 0."""
+    subject, run = own.subject, own.run
+    if judged.is_undefined and own.brings_infinity:
+        return _of_own_infinity(judged, held_to)
+    is_cured = held_to.asks_trace and judged.is_ill_conditioned and bool(trace_any(subject, held_to.max_ulp).instead)
+    if is_cured:
+        return _with_counted(judged, excused)
+    is_asked = held_to.asks_trace and judged.is_undefined and run.forward is not None
     return _by_its_trace(judged, subject, held_to) if is_asked else judged
+
+
+def _of_own_infinity(judged: JudgedInput, held_to: HeldTo) -> JudgedInput:
+    """Count a number that the input has and an infinity of the code's own takes away: a row that is masked wholly."""
+    value = judged.value.astype(np.float64).ravel()
+    cell = int(np.argmax(~np.isfinite(value)))
+    outcome = Outcome.NAN if np.isnan(value[cell]) else Outcome.OVERFLOW
+    return judged if outcome.value in held_to.allow else replace(judged, outcome=outcome, cell=cell, is_undefined=False)
+
+
+def _with_counted(judged: JudgedInput, excused: Array) -> JudgedInput:
+    """Count the errors that the input explains: there is code without them."""
+    worst = int(excused.max())
+    counts = judged.counts | (excused > 0).reshape(judged.value.shape)
+    cell = int(np.argmax(excused == worst))
+    return replace(judged, outcome=CODES[worst], cell=cell, counts=counts, is_ill_conditioned=False)
 
 
 def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> JudgedInput:
@@ -143,86 +170,6 @@ def _by_its_trace(judged: JudgedInput, subject: Subject, held_to: HeldTo) -> Jud
         return judged
     cell = int(np.argmax(~np.isfinite(judged.value.astype(np.float64))))
     return replace(judged, outcome=outcome, cell=cell, is_undefined=False)
-
-
-def _is_small(value: Array, right: Array, fmt: Format, held_to: HeldTo) -> Array:
-    """Mark the cells whose error is small beside the largest number of the result."""
-    right = right.ravel()
-    if held_to.by_value or right.size < 2:
-        return np.zeros(right.shape, dtype=bool)
-    limit = default_max_ulp(fmt) if held_to.max_ulp is None else held_to.max_ulp
-    scale = np.max(np.abs(right), where=np.isfinite(right), initial=0.0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(value.astype(np.float64).ravel() - right) <= limit * fmt.ulp(scale))
-
-
-def _is_explained(subject: Subject, run: Run, right: Array, *, by_value: bool) -> Array:
-    """Mark the cells whose error is no larger than what one rounding of the inputs changes exactly, times a few."""
-    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
-    assert run.exact is not None, "an error is known by its exact value"
-    arrays = subject.given.arguments
-    changes = np.zeros(right.shape)
-    numbers = sum(array.size for array in arrays if _format_of(array) is not None)
-    for signs in _sign_patterns(numbers):
-        other = replace(subject, given=replace(subject.given, arguments=_nudged(arrays, signs, by_value=by_value)))
-        try:
-            exact = _exact_of(other, run)
-        except StablemaxError:
-            continue
-        if exact is not None and exact.shape == run.exact.shape:
-            changes = np.fmax(changes, _distance(exact.ravel(), run.exact.ravel()))
-    with np.errstate(invalid="ignore"):
-        error = np.abs(run.value.astype(np.float64).ravel() - right)
-    return np.asarray(error <= _PER_ROUNDING * np.sqrt(max(1, numbers)) * changes)
-
-
-def _exact_of(other: Subject, run: Run) -> Array | None:
-    """Return what exact arithmetic gives for a neighbour of an input, by the cheapest run that tells it."""
-    cheap = None if run.divergences else other.plain().exact
-    return other.observed().exact if cheap is None else cheap
-
-
-def _sign_patterns(numbers: int) -> list[Array]:
-    """Return in which directions the numbers of an input are moved: alike, against each other, and at random.
-
-    >>> [pattern.tolist() for pattern in _sign_patterns(2)][:2], len(_sign_patterns(1))
-    ([[1.0, 1.0], [1.0, -1.0]], 1)
-    """
-    alike, random = np.ones(numbers), np.random.default_rng(0)
-    if numbers < 2:
-        return [alike]
-    return [alike, alike - 2 * (np.arange(numbers) % 2), random.choice([-1.0, 1.0], size=numbers)]
-
-
-def _distance(cells: Array, others: Array) -> Array:
-    """Return how far exact cells lie from others; NaN where one of two has no value."""
-    both = is_ball(cells) & is_ball(others)
-    distances = np.full(cells.shape, np.nan)
-    if both.any():
-        distances[both] = np.abs(nearest(cells[both] - others[both]))
-    return distances
-
-
-def _nudged(arrays: Sequence[Array], signs: Array, *, by_value: bool) -> tuple[Array, ...]:
-    """Move each number of a format by the spacing at the largest of its array, or by its own."""
-    moved: list[Array] = []
-    for array in arrays:
-        fmt = _format_of(array)
-        if fmt is None:
-            moved.append(array)
-            continue
-        wide = array.astype(np.float64)
-        steps, signs = signs[: array.size].reshape(array.shape), signs[array.size :]
-        largest_size = np.max(np.abs(wide), where=np.isfinite(wide), initial=0.0)
-        sizes = np.abs(wide) if by_value else np.full(wide.shape, largest_size)
-        with np.errstate(invalid="ignore", over="ignore"):
-            beside = wide + steps * np.where(sizes == 0, 0.0, fmt.ulp(sizes))
-        moved.append(fmt.cast(np.where(np.isfinite(beside), beside, wide)))
-    return tuple(moved)
-
-
-def _format_of(array: Array) -> Format | None:
-    return FORMATS.get(array.dtype.name) if array.dtype.kind not in "biuOSU" else None
 
 
 def suspicion(subject: Subject, wide: Subject) -> float:

@@ -119,14 +119,15 @@ class BreakingCall:
 
     @property
     def _has_truth(self) -> bool:
-        """False for a gradient that has no value in exact arithmetic where the function has a derivative."""
+        """False for a gradient that has no exact value where the function has a derivative, and for an own infinity."""
         return bool(self.judged.counts.ravel()[self.judged.cell])
 
     def _assertions(self, library: _Library) -> list[str]:
         """Write the lines that fail on what came out; none where it is too large to spell out."""
         judged, fmt, wide = self.judged, FORMATS[self.judged.format], library.wide.format("output")
         if not self._has_truth:
-            return ["# The function has a derivative there.", f"assert {library.finite.format(wide)}"]
+            why = "The function has a derivative there." if self.gradient_of else "The input has no infinity."
+            return [f"# {why}", f"assert {library.finite.format(wide)}"]
         kept = np.flatnonzero(judged.counts)
         selected = "" if judged.counts.all() else f".ravel()[{kept.tolist()}]"
         right = judged.truth if not selected else judged.truth.ravel()[kept]

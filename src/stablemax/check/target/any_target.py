@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.text.words import counted, listed
 from stablemax.trace.given_arguments import GivenArguments
 from stablemax.trace.own_truth import trace_any
-from stablemax.trace.run import Subject
+from stablemax.trace.run import Subject, raised
 from stablemax.trace.traced_code import Code as TracedCode
 from stablemax.trace.traced_code import code_of
 
@@ -110,7 +111,7 @@ class AnyTarget:
         if not arrays or not _is_float(arrays[0]):
             raise StablemaxError(
                 f"{shown(self._target.name)}: no argument is an array of floats, and there is nothing to follow",
-                "--arg x=FILE.npy, or --arg 'x=uniform(-5, 5, 8)'",
+                _array_instead(passed) or "--arg x=FILE.npy, or --arg 'x=uniform(-5, 5, 8)'",
             )
         given = GivenArguments(tuple(a.name for a in arrays), tuple(a.value for a in arrays), self._held)
         if given.size[1] > MAX_NUMBERS:
@@ -150,7 +151,14 @@ class AnyTarget:
             # The code is run many times: each run draws the same random numbers.
             RandomNumbers().seed(seed)
             given = {**dict(zip(names, arrays, strict=True)), **constants}
-            value = guarded(function, *(given.pop(name) for name in by_position), **given)
+            try:
+                value = guarded(function, *(given.pop(name) for name in by_position), **given)
+            except (AttributeError, TypeError) as error:
+                instead = _array_instead(self._passed)
+                if not instead:
+                    raise
+                # The code may ask a list for what arrays have.
+                raise StablemaxError(raised(error, self._traced_code.holds)[0], instead) from error
             try:
                 return item_of(value, pick)
             except SeveralItemsError as error:
@@ -161,6 +169,16 @@ class AnyTarget:
                 raise StablemaxError(f"the traced function {error}", f"its items: {listed(error.names)}") from None
 
         return called
+
+
+def _array_instead(passed: Sequence[FurtherArgument]) -> str:
+    """Say how a list of numbers that the code gets as one is passed as an array; empty where there is none."""
+    for one in passed:
+        if isinstance(one.value, (list, tuple)):
+            with contextlib.suppress(ValueError):
+                if np.array(one.value).dtype.kind in "iuf":
+                    return f"{one.name} is a list, as Python has it; as an array: --arg '{one.name}=array({one.text})'"
+    return ""
 
 
 def _floats(given: GivenArguments) -> int:

@@ -7,7 +7,7 @@ import importlib
 import math
 import re
 import warnings
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +22,20 @@ if TYPE_CHECKING:
 MODULES = MappingProxyType(
     {
         "np": "numpy", "math": "math", "torch": "torch", "F": "torch.nn.functional", "jax": "jax", "jnp": "jax.numpy",
+        "special": "scipy.special",
     }
 )  # fmt: skip
 """What the code of patterns calls modules."""
+
+
+def modules_in(code: str) -> dict[str, ModuleType]:
+    """Return the modules that code reads by their names.
+
+    >>> list(modules_in("torch.special.i0e(x) + math.log(2)"))
+    ['math', 'torch']
+    """
+    read = (name for name in MODULES if re.search(rf"(?<![\w.]){name}\.", code))
+    return {name: importlib.import_module(MODULES[name]) for name in read}
 
 
 def written(code: str, match: Match, names: dict[str, str], backend: str) -> str:
@@ -35,9 +46,9 @@ def written(code: str, match: Match, names: dict[str, str], backend: str) -> str
     >>> written("np.log1p(({x} - 1) + {eps})", match, {"x": "p"}, "numpy")
     'np.log1p((p - 1) + 1e-06)'
     """
-    values = {**{name: repr(_whole(number)) for name, number in match.constants.items()}, **names, "k": "2"}
+    values = {**{name: repr(whole(number)) for name, number in match.constants.items()}, **names, "k": "2"}
     if "k" in match.constants:
-        values["k"] = repr(_whole(match.constants["k"]))
+        values["k"] = repr(whole(match.constants["k"]))
     fmt = format_or_none(match.root.values.dtype) if "{limit}" in code else None
     if fmt is not None:
         values["limit"] = str(math.floor(fmt.exp_overflow.real))
@@ -54,7 +65,7 @@ def written(code: str, match: Match, names: dict[str, str], backend: str) -> str
 
 
 def _axis_words(match: Match, backend: str, names: dict[str, str]) -> dict[str, str]:
-    first = next(iter(match.leaves))
+    first = next(name for name in match.leaves if name in names)
     frame, operand = match.frame, match.leaf(first)
     assert frame is not None, "only what reduces has axes"
     ndim = len(operand.shape)
@@ -63,8 +74,7 @@ def _axis_words(match: Match, backend: str, names: dict[str, str]) -> dict[str, 
     is_of_all = ndim == 0 or (frame.reduction is not None and frame.reduction.is_of_all)
     axis = "None" if is_of_all else repr(axes if one is None else one)
     dim = f"tuple(range({names[first]}.ndim))" if is_of_all and ndim != 1 else repr(axes if one is None else one)
-    kept = frame.reduction is not None and frame.reduction.keepdims and not frame.is_whole
-    keep = {"torch": ", keepdim=True"}.get(backend, ", keepdims=True") if kept else ""
+    keep = {"torch": ", keepdim=True"}.get(backend, ", keepdims=True") if match.keeps_axes else ""
     count = f"{names[first]}.{'numel()' if backend == 'torch' else 'size'}"
     if not is_of_all:
         count = " * ".join(f"{names[first]}.shape[{a if one is None else one}]" for a in axes)
@@ -72,7 +82,8 @@ def _axis_words(match: Match, backend: str, names: dict[str, str]) -> dict[str, 
     return {"axis": f"axis={axis}", "dim": dim, "of_dim": of_dim, "keep": keep, "count": count}
 
 
-def _whole(number: float) -> float | int:
+def whole(number: float) -> float | int:
+    """Return a number as an integer where it is one."""
     return int(number) if number == int(number) and abs(number) < 2**31 else number
 
 
@@ -87,7 +98,7 @@ def output_of(code: str, match: Match, flow: Flow, backend: str) -> Array | None
     except KeyError:
         return None  # it is about axes, and these operations take none together
     library = LIBRARIES[backend]
-    modules = {name: importlib.import_module(module) for name, module in MODULES.items() if f"{name}." in text}
+    modules = modules_in(text)
     with library.running(), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arguments = {name: library.put(match.leaf(name), flow) for name in names}

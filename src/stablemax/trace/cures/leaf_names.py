@@ -56,6 +56,12 @@ class FunctionSource:
             return [function.value, *node.args]
         return list(node.args)
 
+    def is_array(self, name: ast.Name, node: FlowNode, shape: tuple[int, ...]) -> bool:
+        """Tell whether a variable may hold an array of a shape; where nothing is known of variables, any may."""
+        if node.variables:
+            return bool(_shape_of(node.variables.get(name.id)) == shape)
+        return not self._is_module(name)
+
     def _is_module(self, node: ast.expr) -> bool:
         while isinstance(node, ast.Attribute):
             node = node.value
@@ -79,7 +85,7 @@ def leaf_text(source: FunctionSource, flow: Flow, match: Match, operand: Operand
 def whole_shape(flow: Flow, match: Match) -> tuple[int, ...] | None:
     """Return the shape of the array that the leaves of a match are cells of; None where they are arrays themselves."""
     if match.frame is not None:
-        is_whole = match.frame.shape == match.root.shape and in_order(match.frame.positions)
+        is_whole = in_order(match.frame.positions) and (match.frame.shape == match.root.shape or match.keeps_axes)
         return None if is_whole else match.frame.shape
     read = [flow.nodes[o.reader].operands[o.place] for o in map(match.leaf, match.leaves)]
     try:
@@ -125,7 +131,7 @@ def moved_texts(source: FunctionSource, flow: Flow, match: Match, text: str) -> 
         return
     for node in _reached(source.tree, whole):
         base = _base(node)
-        if isinstance(base, ast.Name) and _shape_of(root.variables.get(base.id)) == shape:
+        if isinstance(base, ast.Name) and source.is_array(base, root, shape):
             yield ast.unparse(_Swapped(base, text).visit(ast.parse(ast.unparse(node), mode="eval").body))
     if frame is not None and frame.positions.size == math.prod(shape) and in_order(frame.positions):
         yield f"({text}).reshape({root.shape})"

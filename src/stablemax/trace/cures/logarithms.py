@@ -88,6 +88,14 @@ LOGARITHMS = (
         jax=("jnp.where({x} > -0.69, jnp.log(-jnp.expm1({x})), jnp.log1p(-jnp.exp(jnp.minimum({x}, -0.69))))",),
     ),
     Pattern(
+        "log-of-difference-of-exp",
+        (log(subtract(exp(A), exp(B))),),
+        why="the exponentials overflow or vanish, or cancel, where the logarithm of their difference does not",
+        numpy=("{a} + np.log(-np.expm1({b} - {a}))",),
+        torch=("{a} + torch.log(-torch.expm1({b} - {a}))",),
+        jax=("{a} + jnp.log(-jnp.expm1({b} - {a}))",),
+    ),
+    Pattern(
         "log-of-sum-of-two-exp",
         (log(add(exp(A), exp(B))),),
         why="the exponentials overflow or vanish where their logarithm does not",

@@ -72,7 +72,8 @@ _AS_CODE = MappingProxyType(
         "add": "({} + {})", "subtract": "({} - {})", "multiply": "({} * {})", "divide": "({} / {})",
         "power": "({} ** {})", "square": "({} ** 2)", "negative": "(-{})", "reciprocal": "(1 / {})",
         "rsqrt": "(1 / sqrt({}))", "minus_sigmoid": "(1 - sigmoid({}))", "sum_of_squares": "sum({} ** 2)",
-        "inner": "dot({}, {})",
+        "inner": "dot({}, {})", "weighted_sum": "({} @ {})", "one_plus": "(1 + {})", "one_minus": "(1 - {})",
+        "one_minus_exp": "(1 - exp({}))",
     }
 )  # fmt: skip
 
@@ -103,13 +104,16 @@ SAME_AS: Mapping[str, str] = MappingProxyType(
         "add.reduce": "sum", "multiply.reduce": "prod", "multiply.accumulate": "cumprod", "pow": "power",
         "linalg.norm": "norm", "linalg_vector_norm": "norm", "_softmax": "softmax", "atanh": "arctanh",
         "true_divide": "divide", "float_power": "power", "abs": "absolute", "amax": "max", "neg": "negative",
-        "dot": "inner", "vdot": "inner",
+        "dot": "inner", "vdot": "inner", "comb": "binom",
     }
 )  # fmt: skip
 """Other names of operations, as patterns call them."""
 
 _REDUCING = frozenset(("sum", "mean", "prod", "max", "min", "cumsum", "cumprod", "norm", "softmax", "var", "std"))
 """Operations that take numbers together, whatever else they do."""
+
+_PRODUCTS = frozenset(("matmul", "inner", "mv"))
+"""Operations that, of an array and a vector, take sums with its weights."""
 
 TRANSPARENT = frozenset(("astype", "_to_copy", "clone", "copy", "positive", "copysign_", "assign"))
 """Operations that hand on their numbers, rounded at most."""
@@ -155,6 +159,12 @@ DEFINITIONS: Mapping[str, tuple[Definition, ...]] = MappingProxyType(
         "binary_cross_entropy.mean": (Definition(negative(mean(_LOG_LIKELIHOOD)), ("a", "b")),),
         "binary_cross_entropy.sum": (Definition(negative(total(_LOG_LIKELIHOOD)), ("a", "b")),),
         "mean": (Definition(divide(total(X), N), holds=_divides_by_count),),
+        "one_plus": (Definition(add(1, X)),),
+        "one_minus": (Definition(subtract(1, X)),),
+        "one_minus_exp": (Definition(subtract(1, exp(X))),),
+        "expm1": (Definition(subtract(exp(X), 1)), Definition(add(exp(X), -1))),
+        "cosh": (Definition(divide(add(exp(X), exp(negative(X))), 2)),),
+        "sinh": (Definition(divide(subtract(exp(X), exp(negative(X))), 2)),),
     }
 )
 """Operations that code writes out of others."""
@@ -197,6 +207,21 @@ class Match:
         """Return a leaf of a settled match."""
         return next(iter(self.leaves[name].values()))
 
+    @property
+    def keeps_axes(self) -> bool:
+        """True where the root has the axes that its reduction takes together, of length 1."""
+        frame = self.frame
+        if frame is None or frame.reduction is None or frame.is_whole:
+            return False
+        if frame.reduction.keepdims or frame.shape == self.root.shape:
+            return frame.reduction.keepdims
+        # JAX takes them together first, and puts them back.
+        inside = next((leaf[0] for leaf in self.leaves.values() if 0 in leaf), None)
+        axes = frame.reduction.axes
+        return inside is not None and self.root.shape == tuple(
+            1 if i in axes else n for i, n in enumerate(inside.shape)
+        )
+
 
 @dataclass(frozen=True)
 class Matcher:
@@ -232,10 +257,10 @@ class Matcher:
 
     def _of(self, tree: Tree, operand: Operand, frame: int, match: Match) -> Iterator[Match]:
         if isinstance(tree, Number):
-            if self._number(operand) == tree.value:
+            if self.number(operand) == tree.value:
                 yield match
         elif isinstance(tree, Constant):
-            number = self._number(operand)
+            number = self.number(operand)
             if number is not None and match.constants.get(tree.name, number) == number:
                 yield _with(match, constants={**match.constants, tree.name: number})
         elif isinstance(tree, Leaf):
@@ -264,6 +289,8 @@ class Matcher:
             return
         if own == name or (name, own) == ("reciprocal_node", "reciprocal"):
             yield from self._operands(node, positions, frame, grown)
+        if name == "weighted_sum" and own in _PRODUCTS:
+            yield from _weighted(node, positions, frame, grown)
         for definition in DEFINITIONS.get(name, ()):
             for found in self._applied(definition.form, node, positions, -1, Match(match.root, nodes=match.nodes)):
                 settled = self._settled(found)
@@ -273,6 +300,18 @@ class Matcher:
                 if settled.frame is not None:
                     inside, frames = len(frames), (*frames, settled.frame)
                 yield operands, inside, _with(match, frames=frames, nodes=settled.nodes)
+
+    def views(self, name: str, root: FlowNode) -> Iterator[tuple[list[Operand], int, Match]]:
+        """Yield the operands of the operation of a name that a root is, as it stands or written out of others."""
+        yield from self._views(name, root, None, -1, Match(root))
+
+    def operand_views(
+        self, name: str, operand: Operand, frame: int, match: Match
+    ) -> Iterator[tuple[list[Operand], int, Match]]:
+        """Yield the operands of the operation of a name that made an operand; nothing for one of the arguments."""
+        origin = self.flow.origin(operand)
+        if origin is not None and origin.node.name != "argument":
+            yield from self._views(name, origin.node, origin.positions, frame, match)
 
     def _operands(
         self, node: FlowNode, positions: Array | None, frame: int, match: Match
@@ -319,7 +358,7 @@ class Matcher:
             frame = whole
         return _with(match, leaves=leaves, frames=(frame,))
 
-    def _number(self, operand: Operand) -> float | None:
+    def number(self, operand: Operand) -> float | None:
         """Return the one number that an operand is, where no operation made it."""
         flat = operand.values.ravel().astype(np.float64)
         if not flat.size or (flat != flat[0]).any() or self.flow.origin(operand) is not None:
@@ -335,6 +374,21 @@ class Matcher:
         if self.flow.origin(one) is not None or self.flow.origin(other) is not None:
             return False
         return bool(np.array_equal(one.values, other.values, equal_nan=True))
+
+
+def _weighted(
+    node: FlowNode, positions: Array | None, frame: int, match: Match
+) -> Iterator[tuple[list[Operand], int, Match]]:
+    """Yield an array and the vector of weights with which sums of its last axis are taken."""
+    if frame != -1 or len(node.operands) != 2:
+        return
+    array, weights = node.operands
+    if len(weights.shape) != 1 or not array.shape or node.shape != array.shape[:-1]:
+        return
+    last = len(array.shape) - 1
+    whole = np.arange(node.values.size).reshape(node.shape) if positions is None else positions
+    frames = (*match.frames, Frame(node.shape, whole, Reduction((last,), is_of_all=not last)))
+    yield [array, weights.at(array.shape, None)], len(match.frames), _with(match, frames=frames)
 
 
 def _with(match: Match, **changes: object) -> Match:

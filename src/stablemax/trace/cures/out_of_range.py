@@ -67,7 +67,11 @@ OUT_OF_RANGE = (
             "torch.linalg.vector_norm({x}{of_dim}{keep}, dtype=torch.float64).to({x}.dtype)",
             "torch.linalg.vector_norm({x} / {x}.abs().amax(){of_dim}{keep}) * {x}.abs().amax()",
         ),
-        jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max()",),
+        jax=(
+            "jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max()",
+            "jnp.linalg.norm({x} / jnp.abs({x}).max({axis}, keepdims=True), {axis}{keep})"
+            " * jnp.abs({x}).max({axis}{keep})",
+        ),
     ),
     Pattern(
         "root-of-mean-of-squares",

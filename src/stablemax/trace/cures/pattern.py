@@ -34,6 +34,8 @@ class Pattern:
     is_beside_1: bool = False
     #: For formats of 16 bits and fewer alone.
     is_of_half: bool = False
+    #: It costs digits that others keep: it is told where no other cures.
+    is_last_resort: bool = False
 
     @property
     def formula(self) -> str:

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import importlib
 import itertools
-import re
 import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from stablemax.trace.cures.applying import MODULES, written
+from stablemax.trace.cures.applying import MODULES, modules_in, written
 from stablemax.trace.cures.leaf_names import FunctionSource, leaf_text, moved_texts, whole_shape
 from stablemax.trace.traced_code import block_of, parsed, python_function
 
@@ -122,7 +121,7 @@ def _functions_of(code: CodeType, names: dict[str, Any], called: Callable[..., A
 
 def _used(findings: Sequence[Finding]) -> set[str]:
     """Return the names of the modules that the code of findings uses."""
-    return {name for name in MODULES for finding in findings if re.search(rf"\b{name}\.", finding.code)}
+    return {name for finding in findings for name in modules_in(finding.code)}
 
 
 def _module(name: str) -> ModuleType:
@@ -134,6 +133,8 @@ def _expressions(source: FunctionSource, finding: Finding, flow: Flow, backend: 
     names: dict[str, str] = {}
     before: list[str] = []
     for name in match.leaves:
+        if f"{{{name}}}" not in finding.code:
+            continue
         text = leaf_text(source, flow, match, match.leaf(name))
         if text is None:
             return

@@ -11,17 +11,16 @@ import numpy as np
 
 from stablemax.trace.cures.applying import output_of
 from stablemax.trace.cures.matching import Match, Matcher
-from stablemax.trace.cures.patterns import PATTERNS
+from stablemax.trace.cures.recognising import patterns_at
 from stablemax.trace.exact_cells import format_or_none
 from stablemax.trace.exact_truth import is_good
 
 if TYPE_CHECKING:
-    from stablemax.numerics.formats import Array
+    from stablemax.numerics.formats import Array, Format
     from stablemax.trace.cures.flow import Flow, FlowNode
     from stablemax.trace.cures.pattern import Pattern
     from stablemax.trace.run import Run, Subject
 
-_HALF = 2
 _MOST_TRIED = 24
 _MOST_CELLS_TRIED = 1 << 17
 """So many cells of operations are computed in search of a cure, and no more: a second's work."""
@@ -60,28 +59,38 @@ def findings(
             continue
         if np.isfinite(node.values.astype(np.float64)).all() if extending else is_good(node.values, node.cells, fmt):
             continue
-        for pattern in PATTERNS:
-            if bool(pattern.extends) is not extending:
-                continue
-            if pattern.is_of_half and node.values.dtype.itemsize > _HALF:
-                continue
-            for tree in pattern.trees:
-                match = matcher.at(tree, node)
-                if match is not None:
-                    yield from _outputs(pattern, match, flow, backend, beside_1=beside_1)
-                    break
+        for pattern, match in patterns_at(matcher, node, backend, extending=extending):
+            yield from _outputs(pattern, match, flow, backend, beside_1=beside_1)
 
 
 def _outputs(pattern: Pattern, match: Match, flow: Flow, backend: str, *, beside_1: bool) -> Iterator[Finding]:
     beside_1 = beside_1 and pattern.is_beside_1
-    for code in pattern.code(backend):
-        output, fmt = output_of(code, match, flow, backend), format_or_none(match.root.values.dtype)
+    fmt = _narrowest(match)
+    for code in _codes(pattern, match, backend):
+        output = output_of(code, match, flow, backend)
         if output is None or fmt is None:
             continue
         before = match.root.values.astype(np.float64)
         is_finite = np.isfinite(output.astype(np.float64)).all()
         if is_finite if pattern.extends else is_good(output, match.root.cells, fmt, before, beside_1=beside_1):
             yield Finding(pattern, code, match, output)
+
+
+def _narrowest(match: Match) -> Format | None:
+    """Return the format with the fewest digits among the root's and its leaves': that is what a result is good in."""
+    arrays = [match.root.values, *(match.leaf(name).values for name in match.leaves)]
+    formats = [fmt for fmt in (format_or_none(a.dtype) for a in arrays if a.ndim or a is arrays[0]) if fmt is not None]
+    return min(formats, key=lambda fmt: fmt.precision, default=None)
+
+
+def _codes(pattern: Pattern, match: Match, backend: str) -> Iterator[str]:
+    """Yield the expressions of a pattern; in float64, too, where the code came to that by a constant of NumPy's."""
+    code = pattern.code(backend)
+    yield from code
+    leaves = [match.leaf(name).values for name in match.leaves]
+    is_wide = match.root.values.dtype == np.float64 and all(a.dtype != np.float64 for a in leaves if a.ndim)
+    if is_wide and backend == "numpy":
+        yield from map("np.float64({})".format, code)
 
 
 def keys_of(match: Match) -> set[Hashable]:
@@ -113,7 +122,14 @@ def cures_of(
     run, flow = subject.recorded(bits)
     groups = _groups(findings(flow, subject.backend, extending=extending, beside_1=beside_1))
     # What computes more of the result anew is tried before its parts.
-    groups.sort(key=lambda group: (blamed not in keys_of(group[0].match), -flow.nodes.index(group[0].match.root)))
+    places = {node.key: place for place, node in enumerate(flow.nodes)}
+    groups.sort(
+        key=lambda group: (
+            group[0].pattern.is_last_resort,
+            blamed not in keys_of(group[0].match),
+            -places[group[0].match.root.key],
+        )
+    )
     most = max(2, min(_MOST_TRIED, _MOST_CELLS_TRIED // sum(node.values.size for node in flow.nodes)))
     for group in groups[:most]:
         if subject.is_gradient:

@@ -142,6 +142,9 @@ def _made(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any) -> A
     value = original(*plain(args), **plain(kwargs))
     if not isinstance(value, np.ndarray) or not is_followed(value.dtype) or _are_places(original, value):
         return value
+    if original.__name__ != "full" and any(isinstance(leaf, Shadowed) for leaf in leaves((args, kwargs))):
+        tape.lose_call(f"np.{original.__name__}()")
+        tape.went_on = True
     fill = args[1] if original.__name__ == "full" and len(args) > 1 else kwargs.get("fill_value")
     exact = np.broadcast_to(exact_of(fill), value.shape).copy() if isinstance(fill, Shadowed) else None
     return made(value, exact, tape, ShadowArray)
@@ -170,15 +173,21 @@ def _converted(original: Callable[..., Any], tape: Tape, args: Any, kwargs: Any)
         real = (float, np.ndarray, np.generic)
         source = np.result_type(*(np.asarray(plain(t)).dtype for t in leaves(argument) if isinstance(t, real)))
     else:
-        for number in leaves(argument):
-            if isinstance(number, float):
-                tape.take_in(number)
+        _take_in(argument, value, tape)
         exact, source = cells_of(value), value.dtype
     exact = exact.reshape(value.shape)
     if narrows(source, value.dtype):
         unrounded = np.asarray(plain(argument)).reshape(value.shape)
         value, exact = tape.finish(original.__name__, value, exact, None, [(unrounded, exact)])
     return shadow(value, exact, tape, ShadowArray)
+
+
+def _take_in(argument: Any, value: Array, tape: Tape) -> None:
+    """Note what an array is made of that no operation of the run made: a list's numbers, or another library's array."""
+    numbers = list(leaves(argument))
+    for number in numbers if all(isinstance(n, (int, float)) for n in numbers) else [value]:
+        if isinstance(number, (float, np.ndarray)):
+            tape.take_in(number)
 
 
 def _holds_shadows(thing: Any, tape: Tape) -> bool:

@@ -304,10 +304,18 @@ def _factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
     return np.where(nearest(cells) < 0, as_cell(0), FUNCTIONS["gamma"](cells + 1))
 
 
+def _comb(n: Any, k: Any, exact: bool = False, repetition: bool = False) -> Any:
+    """Return how many ways there are to choose k of n, 0 for none, as ``scipy.special.comb`` does."""
+    if exact or repetition:
+        raise NotFollowedError("comb")
+    n, k = cells_of(n), cells_of(k)
+    return np.where((nearest(k) > nearest(n)) | (nearest(k) < 0), as_cell(0), FUNCTIONS["binom"](n, k))
+
+
 OF_SCIPY: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "polygamma": FUNCTIONS["polygamma"],
-        **{f.__name__.removeprefix("_"): f for f in (_logsumexp, _softmax, _log_softmax, _factorial)},
+        **{f.__name__.removeprefix("_"): f for f in (_logsumexp, _softmax, _log_softmax, _factorial, _comb)},
     }
 )
 """Functions of ``scipy.special`` that are no ufuncs, by name, on arrays of cells."""

@@ -17,6 +17,7 @@ from stablemax.text.errors import StablemaxError, shown
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
+from stablemax.trace.leaks import Foreign, Scale, without_leaks
 from stablemax.trace.numpy.array_makers import following
 from stablemax.trace.numpy.kept_arrays import kept_arrays_shadowed
 from stablemax.trace.numpy.shadow_array import ShadowArray
@@ -55,8 +56,16 @@ class NumpyCode(Subject):
         """Run the code and observe each operation, with as many bits as the digits of its result take."""
         given = self.given
         run = run_decided(self.function, given.arguments, self.code, exactly=given.cells_of_first)
-        run = given.as_rows(run)
+        run = without_leaks(given.as_rows(run), self.foreign)
         return with_exact_branches(run, lambda: self.led(run, of_all))
+
+    def foreign(self, scale: Scale) -> Foreign | None:
+        """Return what comes in from elsewhere where the arguments are scaled; None where the code does not run."""
+        tape = Tape(self.code, watch=False, has_shadow=False)
+        with contextlib.suppress(StablemaxError):
+            run_once(self.function, tuple(map(scale, self.given.arguments)), tape)
+            return tape.foreign_calls()
+        return None
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operations give the exact value, rounded once, in place of their own."""
@@ -86,7 +95,7 @@ class NumpyCode(Subject):
 
     def suspects(self, run: Run) -> tuple[str, ...]:
         """Name calls that take a number out of NumPy unseen, such as ``np.float32(total)``."""
-        return scalar_conversions(run.functions)
+        return scalar_conversions(run.functions) if run.has_foreign else ()
 
     def _repeated(self, bits: int, **changes: Any) -> Run:
         """Run the code with a tape that changes it."""
@@ -131,7 +140,7 @@ def run_once(
     return Run(
         value, exact, tape.steps, tape.records, tape.codes, tuple(tape.not_followed), bits=bits,
         divergences=tape.divergences, notes=tape.sample.notes, is_sampled=bool(tape.sample.skipped),
-        is_doubtful=tape.is_doubtful,
+        is_doubtful=tape.is_doubtful, has_foreign=bool(tape.foreign),
     )  # fmt: skip
 
 

@@ -18,6 +18,26 @@ def truth_of(array: Shadowed) -> Array:
     return array.tape.compared("nonzero", np.asarray(values != 0), [(values, exact_of(array))])
 
 
+CHOOSERS = ("argmax", "argmin", "argsort", "argpartition", "searchsorted")
+"""Functions that give places of numbers, chosen by their order."""
+
+
+def places_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Answer a function that chooses places, by the floats and by the exact numbers, next to these."""
+    like = carrier(args, kwargs)
+    value = function(*plain(args), **plain(kwargs))
+    args, kwargs = _next_to_exact((args, kwargs))
+    return like.tape.decided("the places", value, function(*args, **kwargs))
+
+
+def _next_to_exact(thing: Any) -> Any:
+    if isinstance(thing, Shadowed):
+        return nearest(exact_of(thing)) if thing.dtype.kind not in "iu" else plain_array(thing)
+    if type(thing) in (list, tuple):
+        return type(thing)(_next_to_exact(t) for t in thing)
+    return {k: _next_to_exact(v) for k, v in thing.items()} if type(thing) is dict else thing
+
+
 def with_nan_replaced(func: Callable[..., Any], array: Any, *args: Any, **kwargs: Any) -> Callable[..., Any]:
     """Return ``np.nan_to_num`` on cells: finite numbers keep their shadow, what replaces the others is exact."""
     values = np.array(plain(array))

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import arb
 
-from stablemax.trace.exact_cells import EXACT, as_array, cells_of, format_or_none, settled
+from stablemax.trace.exact_cells import EXACT, Special, as_array, cells_of, format_or_none, nearest, settled
 from stablemax.trace.numpy.exact_functions import LIKE, MOVED, TRUTHS, VALUES
 from stablemax.trace.numpy.exact_statistics import COMPUTED, PRODUCTS_OF_VECTORS
-from stablemax.trace.numpy.questions import CLOSE, truth_of, with_nan_replaced
+from stablemax.trace.numpy.questions import CHOOSERS, CLOSE, places_of, truth_of, with_nan_replaced
 from stablemax.trace.numpy.shadowed import (
     Shadowed,
     carrier,
@@ -65,6 +65,8 @@ class ShadowArray(Shadowed):
             return operate(like, name, func, exactly, args, kwargs)
         if name in _OWN_FORMS:
             return _OWN_FORMS[name](*args, **kwargs)
+        if name in CHOOSERS:
+            return places_of(func, *args, **kwargs)
         if name in TRUTHS and isinstance(args[0], Shadowed):
             args = (truth_of(args[0]), *args[1:])
         result = func(*plain(args), **plain(kwargs))
@@ -119,9 +121,13 @@ class ShadowArray(Shadowed):
         return [row.tolist() for row in self]
 
     def __int__(self) -> int:
-        if self.dtype.kind not in "iu":
+        value, cell = int(plain(self)), exact_of(self).reshape(-1)[0]
+        if self.dtype.kind in "iu":
+            return value
+        if isinstance(cell, Special):
             self.tape.lose_call("int()")
-        return int(plain(self))
+            return value
+        return int(self.tape.decided("int()", value, int(nearest(cells_of(cell)))))
 
     def __reduce__(self) -> Any:
         self.tape.lose_call("pickle")
@@ -344,6 +350,13 @@ def _value_method(name: str, function: Callable[..., Any], *, loses: bool) -> No
     setattr(ShadowArray, name, method)
 
 
+def _choosing_method(name: str) -> None:
+    def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
+        return places_of(_method(name), self, *args, **kwargs)
+
+    setattr(ShadowArray, name, method)
+
+
 def _truth_method(name: str, function: Callable[..., Any]) -> None:
     def method(self: ShadowArray, *args: Any, **kwargs: Any) -> Any:
         return function(truth_of(self), *plain(args), **plain(kwargs))
@@ -362,8 +375,8 @@ for _name in ("reshape", "transpose", "swapaxes", "squeeze", "ravel", "flatten",
     _moving_method(_name)
 for _name in ("tobytes", "tofile", "dump", "dumps", "byteswap", "getfield", "choose"):
     _value_method(_name, _method(_name), loses=True)
-for _name in ("argmax", "argmin", "argsort", "argpartition", "searchsorted"):
-    _value_method(_name, _method(_name), loses=False)
+for _name in CHOOSERS:
+    _choosing_method(_name)
 for _name in ("all", "any", "nonzero"):
     _truth_method(_name, _method(_name))
 _truth_method("__bool__", bool)

@@ -207,6 +207,9 @@ def _on_values(
     is_followed_exactly: bool,
 ) -> Any:
     """Run an operation on the values alone, and count it as one that is followed is."""
+    for leaf in leaves((args, kwargs)):
+        if is_foreign(leaf) and (not isinstance(leaf, float) or like.tape.known(leaf) is None):
+            like.tape.take_in(leaf)
     result = function(*plain(args), **plain(kwargs))
     value = np.asarray(plain(result))
     is_answer = name in COMPARED and value.dtype == bool
@@ -282,7 +285,7 @@ def shadow_tree(thing: Any, tape: Tape) -> Any:
         if isinstance(leaf, Shadowed):
             return _unwrapped(exact_of(leaf))
         known = tape.known(leaf) if isinstance(leaf, float) else None
-        if known is None and isinstance(leaf, float):
+        if known is None and is_foreign(leaf):
             tape.take_in(leaf)
         if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind == "f":
             # An array that was made in the traced code, or is kept by it, has a shadow.
@@ -290,6 +293,13 @@ def shadow_tree(thing: Any, tape: Tape) -> Any:
         return _value_cells(leaf) if known is None else known
 
     return _replaced(thing, to_cells)
+
+
+def is_foreign(leaf: Any) -> bool:
+    """True for a number, or an array of them, that carries no shadow."""
+    if isinstance(leaf, Shadowed):
+        return False
+    return isinstance(leaf, float) or (isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind == "f")
 
 
 def _value_cells(leaf: Any) -> Any:

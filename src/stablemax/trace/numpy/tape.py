@@ -18,7 +18,14 @@ from stablemax.numerics.formats import FLOAT64, Array
 from stablemax.operations import NAMES
 from stablemax.trace import exact_cells as cells
 from stablemax.trace.cures.flow import Flow, Reduction
-from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
+from stablemax.trace.divergences import (
+    Divergence,
+    Leads,
+    divergence_of,
+    divergence_of_number,
+    exact_answers,
+    of_none,
+)
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Record, Site, observe, record_of
@@ -28,6 +35,7 @@ from stablemax.trace.traced_code import (
     boundary,
     display_name,
     expression_at,
+    expression_of,
     float_constants,
     is_library,
 )
@@ -53,6 +61,8 @@ class _HandedOut:
     value: float
     cell: Any
     call: str
+    #: How it differs from its cell; None where it does not.
+    divergence: Divergence | None
 
 
 @dataclass
@@ -96,6 +106,8 @@ class Tape:
     has_strangers: bool = False
     #: What was not followed went on as if its numbers were exact.
     went_on: bool = False
+    #: Numbers that came in from elsewhere, by the code, instruction and line that took them.
+    foreign: dict[tuple[CodeType, int, int], set[bytes]] = field(default_factory=dict)
     sample: LoopSample = field(default_factory=LoopSample)
     #: What is to be measured, each with the number of its run on its line.
     _unmeasured: list[tuple[int, Callable[[], Observation]]] = field(default_factory=list)
@@ -173,13 +185,35 @@ class Tape:
         self.not_followed.setdefault(self._running_call(otherwise))
 
     def hand_out(self, value: float, cell: Any, otherwise: str) -> float:
-        """Give a Python float to the traced code.
+        """Give a Python float to the traced code; where exact numbers lead, that next to the exact one.
 
         What becomes of it is not seen, but the very object is recognised when it comes back: ``return float(loss)``
-        loses nothing. A float that never comes back is not followed.
+        loses nothing. A float that never comes back is not followed: the code may decide by it.
         """
-        self.handed[id(value)] = _HandedOut(value, cell, self._running_call(otherwise))
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        exact = float(cells.nearest(cells.as_array(cell)))
+        differs = exact != value and not (math.isnan(exact) and (math.isnan(value) or cell is cells.UNDECIDED))
+        divergence = self._divergence_of_number(number, otherwise, value, cell) if differs else None
+        # An object of its own: by its identity it is known.
+        value = float(str(exact)) if differs and self.leads(number) else value
+        self.handed[id(value)] = _HandedOut(value, cell, self._running_call(otherwise), divergence)
         return value
+
+    def decided(self, otherwise: str, value: Any, exact: Any) -> Any:
+        """Return the whole numbers that code decides by, the floats' or, where these lead, the exact ones."""
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        differs = np.asarray(value != exact)
+        if not differs.any():
+            return value
+        place = np.unravel_index(int(np.argmax(differs)), differs.shape)
+        pair = (int(np.asarray(v)[place]) for v in (value, exact))
+        self.divergences.append(self._divergence_of_number(number, otherwise, *pair))
+        return exact if self.leads(number) else value
+
+    def _divergence_of_number(self, number: int, otherwise: str, value: float, exact: Any) -> Divergence:
+        frame = self._frame()
+        text = (expression_at(frame) if frame is not None else "") or otherwise
+        return divergence_of_number(number, self.count, self.site(), text, value, exact)
 
     def known(self, value: float) -> Any:
         """Return the cell of a float that was handed out; None for any other."""
@@ -189,11 +223,29 @@ class Tape:
         self.recovered.add(id(value))
         return handed.cell
 
-    def take_in(self, value: float) -> None:
-        """Note a float that was not handed out: behind floats that were, it may be what the code made of them."""
-        if self.handed and not self.has_strangers and math.isfinite(value):
-            frame = self._frame()
-            self.has_strangers = frame is None or not any(constant is value for constant in _constants(frame))
+    def take_in(self, number: Any) -> None:
+        """Note a number, or an array of them, that came in from elsewhere: no operation of the run made it.
+
+        Behind floats that were handed out, a float may be what the code made of them.
+        """
+        frame = self._frame()
+        if frame is None or any(constant is number for constant in _constants(frame)):
+            self.has_strangers |= frame is None and self._may_be_made_of_handed(number)
+            return
+        self.has_strangers = self.has_strangers or self._may_be_made_of_handed(number)
+        place = frame.f_code, frame.f_lasti, frame.f_lineno
+        self.foreign.setdefault(place, set()).add(np.asarray(number).tobytes())
+
+    def foreign_calls(self) -> dict[str, set[bytes]]:
+        """Return the numbers that came in from elsewhere by the call that took them, with its line."""
+        calls: dict[str, set[bytes]] = {}
+        for (code, instruction, line), numbers in self.foreign.items():
+            call = f"{expression_of(code, instruction)} at {Path(code.co_filename).name}:{line}"
+            calls.setdefault(call.strip(), set()).update(numbers)
+        return calls
+
+    def _may_be_made_of_handed(self, number: Any) -> bool:
+        return bool(self.handed) and isinstance(number, float) and math.isfinite(number)
 
     @property
     def is_doubtful(self) -> bool:
@@ -212,6 +264,8 @@ class Tape:
         for handed in self.handed.values():
             if handed.call not in followed:
                 self.not_followed.setdefault(handed.call)
+                self.divergences += [handed.divergence] if handed.divergence is not None else []
+        self.divergences.sort(key=lambda divergence: divergence.number)
 
     def _running_call(self, otherwise: str) -> str:
         """Name the running call of the traced code, with its line."""

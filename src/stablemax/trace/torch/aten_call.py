@@ -19,7 +19,7 @@ from stablemax.trace.observation import Event, Kind, Observation, Record
 from stablemax.trace.torch.aten_names import CONSTANTS, MOVES
 from stablemax.trace.torch.decompositions import decomposed
 from stablemax.trace.torch.exact_ops import REDUCTIONS, NotExact, positions, reduced
-from stablemax.trace.torch.exact_table import EXACT
+from stablemax.trace.torch.exact_table import EXACT, OF_CALL
 from stablemax.trace.torch.storage import NOWHERE, Shadows, wide
 
 See = Callable[[torch.Tensor], Array]
@@ -47,6 +47,8 @@ class Call:
     function: Any
     arguments: tuple[Any, ...]
     options: Mapping[str, Any]
+    #: What it gave; empty before it ran, and where it writes to its arguments.
+    ran: Sequence[Any] = ()
 
     @functools.cached_property
     def name(self) -> str:
@@ -104,6 +106,11 @@ class Call:
                 values += value if isinstance(value, (list, tuple)) else [value]
         return [t for t in values if isinstance(t, torch.Tensor)]
 
+    @property
+    def is_view(self) -> bool:
+        """True where it only changes how a tensor sees its storage."""
+        return torch.Tag.inplace_view in self.function.tags
+
     def outputs(self, result: Any) -> list[Any]:
         """Return the tensors that hold its results."""
         return self.written or (list(result) if isinstance(result, (list, tuple)) else [result])
@@ -140,6 +147,11 @@ def computed_exactly(call: Call, see: See, depth: int = 0) -> list[Any] | None:
             # An overload that the entry was not made for is left to float64, and noted.
             with contextlib.suppress(NotExact, TypeError, ValueError, IndexError):
                 return _as_list(exactly(*arguments, **options))
+    of_call = OF_CALL.get(call.name)
+    if of_call is not None:
+        arguments, options = call.on(see)
+        with contextlib.suppress(NotExact, TypeError, ValueError, IndexError):
+            return _as_list(of_call(call, *arguments, **options))
     if call.name in MOVES:
         cells = moved(call, see, as_cell(0.0))
         if cells is not None:

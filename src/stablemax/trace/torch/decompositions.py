@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +109,7 @@ class _OnCells(TorchDispatchMode):  # type: ignore[no-untyped-call]
         cells = self._cells_of(call) if call.written else None
         result = func(*arguments, **options)
         outputs = call.outputs(result)
+        call = call if call.written else replace(call, ran=outputs)
         tensors = [t for t in outputs if isinstance(t, torch.Tensor)]
         real = [t for t in tensors if t.is_floating_point()]
         if call.name in COMPARISONS and call.floats:

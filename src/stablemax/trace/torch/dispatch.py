@@ -6,32 +6,43 @@ import contextlib
 import functools
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from stablemax.libraries.torch_arrays import to_numpy, to_torch
 from stablemax.numerics.formats import FORMATS, Array
 from stablemax.trace.cures.flow import Flow
-from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
-from stablemax.trace.exact_cells import cells_of, nearest, with_values
+from stablemax.trace.divergences import (
+    Divergence,
+    Leads,
+    divergence_of,
+    divergence_of_number,
+    exact_answers,
+    of_none,
+)
+from stablemax.trace.exact_cells import as_array, cells_of, nearest, with_values
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.long_loops import LoopSample
 from stablemax.trace.observation import Observation, Site, observe, record_of
 from stablemax.trace.run import Fix
+from stablemax.trace.special_cells import FUNCTIONS
 from stablemax.trace.torch.aten_call import Call, NotFollowed, PlacedRecord, computed, places_of
 from stablemax.trace.torch.aten_names import COMPARISONS, CONSTANTS, MOVES
+from stablemax.trace.torch.eager_mode import Eager
 from stablemax.trace.torch.exact_table import EXACT
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import Locator
 from stablemax.trace.traced_code import display_name, float_constants
 
 _COPIES = MOVES | {"clone", "copy", "_to_copy", "fill", "zero", "index_put", "_index_put_impl", "scatter"}
+_TAKEN_OUT = "_local_scalar_dense"
+_PLACES = ("argmax", "argmin")
+_DECIDING = frozenset((*COMPARISONS, *_PLACES, _TAKEN_OUT))
 _WORDS = {
     "sub": "subtract", "rsub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative", "pow": "power",
     "mm": "matmul", "bmm": "matmul", "mv": "matmul",
@@ -52,15 +63,7 @@ class _Before:
     is_shadowed: bool
 
 
-class _Eager(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A mode that PyTorch need not shield from its compiler, which would import it: in a mode it compiles nothing."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
-
-
-class Watch(_Eager):
+class Watch(Eager):
     """Follows a run operator by operator.
 
     The first dispatches, up to `forgotten_to`, run unseen: the shadow begins after them, with the values as they are
@@ -111,7 +114,7 @@ class Watch(_Eager):
         dispatch, self.dispatches = self.dispatches, self.dispatches + 1
         call = Call(func, tuple(args), kwargs or {})
         if dispatch < self.forgotten_to:
-            self.comparisons += call.name in COMPARISONS and bool(call.floats)
+            self.comparisons += call.name in _DECIDING and bool(call.floats)
             for t in call.written:
                 self.shadows.forget(t)
             return func(*call.arguments, **call.options)
@@ -128,14 +131,35 @@ class Watch(_Eager):
             return result
         # A write in place destroys its inputs: they have to be looked at before.
         with _unseen():
-            before = self._before(call) if call.written else None
+            # A view in place, as of unsqueeze_(), writes no numbers: the shadow lies beside the storage.
+            before = self._before(call) if call.written and not call.is_view else None
             if before is not None:
                 before.local()
                 before.operands()
         result = func(*call.arguments, **call.options)
         with _unseen():
+            if call.name in _PLACES or call.name == _TAKEN_OUT:
+                result = self._decided(call, result, site)
             self._look(call, before, call.outputs(result), dispatch, site)
         return result
+
+    def _decided(self, call: Call, result: Any, site: Site) -> Any:
+        """Return the number that is taken out, or the places of the largest: next to the exact ones where these lead.
+
+        What Python does with the number is not seen: it may decide by it.
+        """
+        number, self.comparisons = self.comparisons, self.comparisons + 1
+        tensor = call.arguments[0]
+        exact = torch.from_numpy(nearest(self.shadows.cells(tensor))).to(tensor.device)
+        other = call.function(exact, *call.arguments[1:], **call.options)
+        values, exact_values = (np.asarray(torch.as_tensor(r).cpu(), dtype=np.float64) for r in (result, other))
+        if np.array_equal(values, exact_values, equal_nan=True):
+            return result
+        place = np.unravel_index(int(np.argmax(values != exact_values)), values.shape)
+        text = self.locator.source() or call.name
+        pair = (float(values[place]), float(exact_values[place]))
+        self.divergences.append(divergence_of_number(number, len(self.steps), site, text, *pair))
+        return other if self.leads(number) else result
 
     def _of_whole_numbers(self, call: Call, result: Any) -> Call | None:
         """Return a call on whole numbers alone that computes real ones as PyTorch runs it: on numbers of its result.
@@ -167,7 +191,8 @@ class Watch(_Eager):
             return
         are_views = len(tensors) == len(outputs) and all(self.shadows.shares(t, call.floats) for t in tensors)
         if before is not None or not are_views:
-            self._follow(before or self._before(call), outputs, dispatch, site)
+            before = before or self._before(replace(call, ran=outputs))
+            self._follow(before, outputs, dispatch, site)
 
     def _compare(self, call: Call, answers: torch.Tensor, site: Site) -> None:
         """Answer a comparison exactly, too, and put that answer in its place where exact numbers lead."""
@@ -183,17 +208,19 @@ class Watch(_Eager):
 
     def _lose_numbers(self, call: Call, outputs: list[torch.Tensor], site: Site) -> None:
         """Record that shadowed numbers became something without a shadow."""
-        losses = {"_local_scalar_dense": "a tensor taken as a number", "_to_copy": "conversion to integers"}
+        losses = {_TAKEN_OUT: "a tensor taken as a number", "_to_copy": "conversion to integers"}
         loss = losses.get(call.name) or (_COMPLEX if any(t.is_complex() for t in outputs) else "")
         if loss and any(self.shadows.has(t) for t in call.floats) and not self._is_kept(call, outputs):
             self.lose(loss, site)
             self.went_on |= loss == _COMPLEX
 
     def _is_kept(self, call: Call, outputs: list[torch.Tensor]) -> bool:
-        """Tell whether a conversion to bool gives what it gives of exact numbers, too."""
-        if call.name != "_to_copy" or len(outputs) != 1 or outputs[0].dtype != torch.bool:
+        """Tell whether a conversion to truth values or integers gives what it gives of exact numbers, too."""
+        if call.name != "_to_copy" or len(outputs) != 1:
             return False
         exact, values = self.shadows.cells(call.floats[0]), outputs[0].cpu().numpy()
+        if values.dtype != np.bool_:
+            return values.dtype.kind in "iu" and np.array_equal(nearest(as_array(FUNCTIONS["trunc"](exact))), values)
         return bool(np.array_equal(exact_answers("not_equal", [exact, cells_of(np.zeros(()))], values), values))
 
     def _before(self, call: Call) -> _Before:
@@ -342,7 +369,7 @@ _WAYS_OUT = {
 }
 
 
-class Replace(_Eager):
+class Replace(Eager):
     """Runs code as it is, but for some operators that give what they should have."""
 
     def __init__(self, fixes: Sequence[Fix]) -> None:

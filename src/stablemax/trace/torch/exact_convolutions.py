@@ -1,4 +1,4 @@
-"""Convolutions, average pooling and attention, exactly, forwards and backwards."""
+"""Convolutions and attention, exactly, forwards and backwards."""
 
 from __future__ import annotations
 
@@ -165,48 +165,6 @@ def _convolution_backward(
     return tuple(out)
 
 
-# --- average pooling ----------------------------------------------------------------------------------
-
-
-def _pooling(self: Array, kernel: Any, stride: Any, padding: Any, ceil_mode: bool) -> _Windows:
-    if ceil_mode:
-        raise NotExact
-    spread = [tuple(v) * (2 // len(v)) for v in (kernel, stride or kernel, padding)]
-    return _Windows(spread[0], spread[1], spread[2], (1, 1))
-
-
-def _counts(self: Array, windows: _Windows, include_pad: bool, divisor: int | None) -> Array:
-    """Return by how much the sum of each window is divided."""
-    ones = np.ones(self.shape[-2:])
-    padded = np.pad(ones, [(p, p) for p in windows.padding], constant_values=1.0 if include_pad else 0.0)
-    sizes = windows.sizes(self.shape[-2:])
-    count = sum(padded[windows.at(offset, sizes)] for offset in windows.offsets())
-    return cells_of(np.full(sizes, divisor) if divisor is not None else count)
-
-
-def _avg_pool(
-    self: Array, kernel_size: Any, stride: Any = (), padding: Any = (0,), ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None,
-) -> Any:  # fmt: skip
-    windows = _pooling(self, kernel_size, stride, padding, ceil_mode)
-    padded, sizes = windows.padded(self), windows.sizes(self.shape[-2:])
-    total = sum(padded[windows.at(offset, sizes)] for offset in windows.offsets())
-    return _DIVIDE(total, _counts(self, windows, count_include_pad, divisor_override))
-
-
-def _avg_pool_backward(
-    grad_output: Array, self: Array, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
-    count_include_pad: bool, divisor_override: int | None,
-) -> Any:  # fmt: skip
-    windows = _pooling(self, kernel_size, stride, padding, ceil_mode)
-    shares = _DIVIDE(grad_output, _counts(self, windows, count_include_pad, divisor_override))
-    out = windows.padded(cells_of(np.zeros(self.shape)))
-    for offset in windows.offsets():
-        index = windows.at(offset, grad_output.shape[-2:])
-        out[index] = out[index] + shares
-    return windows.inner(out)
-
-
 # --- attention ----------------------------------------------------------------------------------------
 
 
@@ -260,8 +218,6 @@ WINDOWS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "convolution": _convolution,
         "convolution_backward": _convolution_backward,
-        "avg_pool2d": _avg_pool,
-        "avg_pool2d_backward": _avg_pool_backward,
         "_scaled_dot_product_flash_attention_for_cpu": _attention,
         "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
     }

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from flint import arb
 
 from stablemax.numerics.formats import Array
 from stablemax.trace.divergences import exact_answers
-from stablemax.trace.exact_cells import as_cell, nearest
+from stablemax.trace.exact_cells import as_array, as_cell, is_ball, nearest
 from stablemax.trace.special_cells import FUNCTIONS
 from stablemax.trace.torch.exact_ops import NotExact, in_cells
+
+if TYPE_CHECKING:
+    from stablemax.trace.torch.aten_call import Call
 
 _ZERO, _ONE = as_cell(0), as_cell(1)
 _DIVIDE, _EXP, _EXPM1, _TANH = (FUNCTIONS[name] for name in ("divide", "exp", "expm1", "tanh"))
@@ -45,13 +49,31 @@ def _at_least(cells: Array, limit: float) -> Array:
 
 
 def _round(self: Array, *, decimals: int = 0) -> Any:
-    if decimals:
-        raise NotExact
-    return FUNCTIONS["rint"](self)
+    scale = arb(10) ** abs(decimals)
+    if decimals < 0:
+        return FUNCTIONS["rint"](_DIVIDE(self, scale)) * scale
+    return _DIVIDE(FUNCTIONS["rint"](self * scale), scale)
 
 
 def _polygamma(n: int, self: Array) -> Any:
     return FUNCTIONS["polygamma"](as_cell(n), self)
+
+
+def _polynomial(on_ball: Callable[[Any, int], Any]) -> Callable[..., Any]:
+    """Return an orthogonal polynomial of a whole degree, cell by cell."""
+
+    def apply(x: Any, n: Any) -> Array:
+        at = np.frompyfunc(lambda c, degree: _of_degree(on_ball, c, degree), 2, 1)
+        return as_array(at(in_cells(x), in_cells(n)))
+
+    return apply
+
+
+def _of_degree(on_ball: Callable[[Any, int], Any], cell: Any, degree: Any) -> Any:
+    if not isinstance(cell, arb) or not isinstance(degree, arb) or not degree.is_integer():
+        raise NotExact
+    n = int(float(degree))
+    return on_ball(cell, n) if n >= 0 else arb(0)
 
 
 def _mvlgamma(self: Array, p: int) -> Any:
@@ -72,14 +94,14 @@ def _logit_backward(grad_output: Array, self: Array, eps: float | None = None) -
     return _chosen(_at_least(self, eps) & ~_above(self, 1 - eps), inside, 0.0)
 
 
-def _nan_to_num(self: Array, nan: float | None = None, posinf: Any = None, neginf: Any = None) -> Any:
+def _nan_to_num(call: Call, self: Array, nan: float | None = None, posinf: Any = None, neginf: Any = None) -> Any:
+    limit = torch.finfo(call.floats[0].dtype).max
     floats = nearest(self)
-    if (np.isposinf(floats).any() and posinf is None) or (np.isneginf(floats).any() and neginf is None):
-        raise NotExact  # the largest numbers of a format, which cells do not know
-    out = np.where(np.isnan(floats), as_cell(nan or 0.0), self)
-    return np.where(
-        np.isneginf(floats), in_cells(neginf or 0), np.where(np.isposinf(floats), in_cells(posinf or 0), out)
-    )
+    high, low = (in_cells(limit if posinf is None else posinf), in_cells(-limit if neginf is None else neginf))
+    # What lies beyond float64 is a number all the same.
+    infinite = np.isinf(floats) & ~is_ball(self)
+    out = np.where(np.isnan(floats), in_cells(nan or 0.0), self)
+    return np.where(infinite & (floats > 0), high, np.where(infinite, low, out))
 
 
 # --- activations --------------------------------------------------------------------------------------
@@ -264,10 +286,16 @@ _OF_ONE = {
     "sgn": "sign", "lgamma": "gammaln", "special_entr": "entr", "special_ndtri": "ndtri", "special_erfcx": "erfcx",
     "special_log_ndtr": "log_ndtr", "special_i0e": "i0e", "special_i1": "i1", "special_i1e": "i1e",
     "special_bessel_j0": "j0", "special_bessel_j1": "j1",
+    "special_bessel_y0": "y0", "special_bessel_y1": "y1", "special_modified_bessel_i0": "i0",
+    "special_modified_bessel_i1": "i1", "special_modified_bessel_k0": "k0", "special_modified_bessel_k1": "k1",
+    "special_scaled_modified_bessel_k0": "k0e", "special_scaled_modified_bessel_k1": "k1e",
+    "special_airy_ai": "airy_ai", "special_spherical_bessel_j0": "spherical_j0",
 }  # fmt: skip
 _OF_TWO = {
     "xlogy": "xlogy", "special_xlog1py": "xlog1py", "atan2": "arctan2", "fmax": "fmax", "fmin": "fmin",
     "igamma": "gammainc", "igammac": "gammaincc", "logaddexp2": "logaddexp2", "copysign": "copysign",
+    "special_zeta": "zeta", "fmod": "fmod", "remainder": "remainder", "floor_divide": "floor_divide",
+    "heaviside": "heaviside",
 }  # fmt: skip
 
 ELEMENTWISE: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -278,10 +306,14 @@ ELEMENTWISE: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "frac": lambda self: self - FUNCTIONS["trunc"](self),
         "round": _round,
         "polygamma": _polygamma,
+        "special_chebyshev_polynomial_t": _polynomial(lambda b, n: b.chebyshev_t(n)),
+        "special_chebyshev_polynomial_u": _polynomial(lambda b, n: b.chebyshev_u(n)),
+        "special_hermite_polynomial_h": _polynomial(lambda b, n: b.hermite_h(n)),
+        "special_laguerre_polynomial_l": _polynomial(lambda b, n: b.laguerre_l(n)),
+        "special_legendre_polynomial_p": _polynomial(lambda b, n: b.legendre_p(n)),
         "mvlgamma": _mvlgamma,
         "logit": _logit,
         "logit_backward": _logit_backward,
-        "nan_to_num": _nan_to_num,
         "softplus": _softplus,
         "softplus_backward": _softplus_backward,
         "gelu": _gelu,
@@ -314,3 +346,6 @@ ELEMENTWISE: Mapping[str, Callable[..., Any]] = MappingProxyType(
     }
 )
 """Operators by their aten name."""
+
+OF_FORMAT: Mapping[str, Callable[..., Any]] = MappingProxyType({"nan_to_num": _nan_to_num})
+"""Operators that are about the numbers of a format: they get the call first."""

@@ -16,6 +16,7 @@ import torch
 from stablemax.numerics.formats import Array
 from stablemax.trace.exact_cells import EXACT as UFUNC
 from stablemax.trace.exact_cells import as_array, as_cell, cells_of, nearest
+from stablemax.trace.special_cells import SPECIAL
 
 # ruff: noqa: A002, A006, ARG001, ARG005, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
 
@@ -73,9 +74,13 @@ def _rsub(self: Any, other: Any, *, alpha: float = 1) -> Any:
 
 
 def _div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
-    if rounding_mode is not None:
-        raise NotExact
-    return _DIVIDE(in_cells(self), in_cells(other))
+    return _QUOTIENTS[rounding_mode](in_cells(self), in_cells(other))
+
+
+_QUOTIENTS: Mapping[str | None, Any] = MappingProxyType(
+    {None: UFUNC["divide"], "floor": SPECIAL["floor_divide"], "trunc": SPECIAL["trunc_divide"]}
+)
+"""What division gives, by its rounding mode."""
 
 
 def _clamp(self: Array, min: Any = None, max: Any = None) -> Any:
@@ -240,33 +245,6 @@ def _index_put(self: Array, indices: list[Any], values: Any, accumulate: bool = 
     return out.reshape(self.shape)
 
 
-def _scattered(self: Array, dim: int, index: torch.Tensor) -> Array:
-    """Positions in `self` that scatter writes to."""
-    if self.ndim == 0:
-        raise NotExact
-    inside = tuple(slice(None) if d == dim % self.ndim else slice(0, n) for d, n in enumerate(index.shape))
-    return torch.gather(positions(self.shape)[inside], dim, index.cpu()).numpy()
-
-
-def _as_wide(src: Any, index: torch.Tensor) -> Array:
-    values = in_cells(src)
-    return values[tuple(slice(0, n) for n in index.shape)] if values.ndim else values
-
-
-def _scatter(self: Array, dim: int, index: torch.Tensor, src: Any, *, reduce: str | None = None) -> Array:
-    """``scatter``: values into the cells that an index names along a dimension."""
-    if reduce is not None:
-        raise NotExact
-    out, where = self.flatten(), _scattered(self, dim, index)
-    out[where] = np.broadcast_to(_as_wide(src, index), where.shape)
-    return out.reshape(self.shape)
-
-
-def _scatter_add(self: Array, dim: int, index: torch.Tensor, src: Array) -> Array:
-    """``scatter_add``: values added to the cells that an index names along a dimension."""
-    return added_at(self, _scattered(self, dim, index), _as_wide(src, index))
-
-
 _AS_UFUNCS = (
     "reciprocal", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "tanh", "sinh", "cosh", "sin", "cos",
     "tan", "sign",
@@ -337,8 +315,6 @@ BASIC: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "addmm": _addmm,
         "index_put": _index_put,
         "_index_put_impl": _index_put,
-        "scatter": _scatter,
-        "scatter_add": _scatter_add,
     }
 )
 """Operators by their aten name, without the underscore that ends the name of an in-place form."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,7 +14,7 @@ import torch
 from stablemax.numerics.formats import Array
 from stablemax.trace.exact_cells import as_array, as_cell, cells_of, has_no_value, nearest
 from stablemax.trace.special_cells import FUNCTIONS
-from stablemax.trace.torch.exact_ops import Axes, NotExact, added_at, matrix_product, positions, reduced
+from stablemax.trace.torch.exact_ops import Axes, NotExact, matrix_product, reduced
 
 # ruff: noqa: A002, ARG001, FBT001, FBT002 - names, arguments and their order are those of aten's schemas
 
@@ -157,46 +158,12 @@ def _nansum(self: Array, dim: Axes = None, keepdim: bool = False, *, dtype: Any 
     return _sum(np.where(has_no_value(self), _ZERO, self), dim, keepdim=keepdim)
 
 
-def _embedding_backward(
-    grad_output: Array, indices: torch.Tensor, num_weights: int, padding_idx: int, scale_grad_by_freq: bool
-) -> Any:
-    if scale_grad_by_freq:
-        raise NotExact
-    out = cells_of(np.zeros((num_weights, grad_output.shape[-1])))
-    rows = grad_output.reshape(-1, grad_output.shape[-1])
-    for index, row in zip(indices.ravel().tolist(), rows, strict=True):
-        if index != padding_idx:
-            out[index] = out[index] + row
-    return out
-
-
-def _max_pool(
-    self: Array, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> Any:
-    found = torch.ops.aten.max_pool2d_with_indices(_floats(self), kernel_size, stride, padding, dilation, ceil_mode)
-    planes = self.reshape(*self.shape[:-2], -1)
-    places = found[1].numpy()
-    taken = np.take_along_axis(planes, places.reshape(*places.shape[:-2], -1), axis=-1)
-    return taken.reshape(places.shape), None
-
-
-def _max_pool_backward(
-    grad_output: Array, self: Array, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
-    indices: torch.Tensor,
-) -> Any:  # fmt: skip
-    places = indices.cpu().numpy()
-    planes = np.arange(math.prod(self.shape[:-2])).reshape(*self.shape[:-2], 1, 1)
-    size = self.shape[-2] * self.shape[-1]
-    return added_at(cells_of(np.zeros(self.shape)), planes * size + places, grad_output)
-
-
-def _index_add(self: Array, dim: int, index: torch.Tensor, source: Array, *, alpha: float = 1) -> Any:
-    where = positions(self.shape).index_select(dim, index.cpu())
-    return added_at(self, where.numpy(), as_array(source * as_cell(alpha)))
-
-
 def _addmv(self: Array, mat: Array, vec: Array, *, beta: float = 1, alpha: float = 1) -> Any:
     return self * as_cell(beta) + matrix_product(mat, vec[:, None])[..., 0] * as_cell(alpha)
+
+
+def _addbmm(self: Array, batch1: Array, batch2: Array, *, beta: float = 1, alpha: float = 1) -> Any:
+    return self * as_cell(beta) + _sum(matrix_product(batch1, batch2), 0) * as_cell(alpha)
 
 
 def _trilinear(
@@ -216,6 +183,22 @@ def _median_of(self: Array, *args: Any, **kwargs: Any) -> Any:
     if np.isnan(nearest(self)).any():
         raise NotExact
     return _median(self, *args, **kwargs)
+
+
+def _nan_median(self: Array, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the median of what is no NaN: of an even number of them the lower one."""
+    if dim is None:
+        numbers = self.ravel()[~np.isnan(nearest(self).ravel())]
+        return _median(numbers) if numbers.size else as_array(self.ravel()[0])
+    return _located(torch.nanmedian, self, dim, keepdim)
+
+
+def _located(function: Callable[..., Any], self: Array, dim: int = -1, keepdim: bool = False) -> Any:
+    """Take the cells that a function of numbers picks along an axis."""
+    if not self.ndim:
+        return self, None
+    cells, _ = _taken(self, function(_floats(self), dim, keepdim=True).indices, dim)
+    return (cells if keepdim else np.squeeze(cells, axis=dim)), None
 
 
 REDUCTIONS_OF_MANY: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -238,12 +221,12 @@ REDUCTIONS_OF_MANY: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "cummax": _running_extreme(torch.cummax),
         "cummin": _running_extreme(torch.cummin),
         "median": _median_of,
+        "nanmedian": _nan_median,
+        "mode": functools.partial(_located, torch.mode),
         "nansum": _nansum,
-        "embedding_dense_backward": _embedding_backward,
-        "max_pool2d_with_indices": _max_pool,
-        "max_pool2d_with_indices_backward": _max_pool_backward,
-        "index_add": _index_add,
         "addmv": _addmv,
+        "addbmm": _addbmm,
+        "vdot": lambda self, other: _sum(as_array(self * other), None),
         "ldexp": _ldexp,
         "_trilinear": _trilinear,
         "addr": lambda self, vec1, vec2, *, beta=1, alpha=1: (

@@ -23,10 +23,13 @@ from stablemax.trace import expected_of
 from stablemax.trace.cures.flow import Flow
 from stablemax.trace.divergences import Leads, of_all, of_none
 from stablemax.trace.exact_cells import cells_of, nearest
+from stablemax.trace.given_arguments import GivenArguments
+from stablemax.trace.leaks import Foreign, Scale, without_leaks
 from stablemax.trace.line_values import LineValues
 from stablemax.trace.run import FIRST_BITS, Fix, Given, Inputs, Run, Subject, decided, raised, with_exact_branches
 from stablemax.trace.story import About, name_of, tell
 from stablemax.trace.torch.dispatch import Escapes, Replace, Watch
+from stablemax.trace.torch.foreign_tensors import ForeignTensors
 from stablemax.trace.torch.gradient_flow import DIALECT, zero_before
 from stablemax.trace.torch.storage import Shadows, wide
 from stablemax.trace.torch.torch_lines import TORCH, Locator
@@ -134,7 +137,19 @@ class TorchCode(Subject):
     def observed(self) -> Run:
         """Run the code and observe each operator, with as many bits as the digits of its result take."""
         run = decided(lambda bits: self.followed(bits=bits)[0], lambda _: self.format.precision)
+        if isinstance(self.given, GivenArguments):  # of an operation, the truth is known from elsewhere
+            run = without_leaks(replace(run, has_foreign=True), self.foreign)
         return with_exact_branches(run, lambda: self.led(run, of_all))
+
+    def foreign(self, scale: Scale) -> Foreign | None:
+        """Return what comes in from elsewhere where the arguments are scaled; None where the code does not run."""
+        tensors = [to_torch(scale(array), self.device) for array in self.given.arguments]
+        for tensor in tensors[: self.leaves]:
+            tensor.requires_grad_(self.backward)
+        with contextlib.suppress(StablemaxError), self.settings(), ForeignTensors(tensors, self._locator()) as mode:
+            boundary(lambda: self._call(tensors))
+            return mode.found
+        return None
 
     def rounded(self, run: Run, count: int) -> Run:
         """Repeat a run; its first operators give the exact value, rounded once, in place of their own."""

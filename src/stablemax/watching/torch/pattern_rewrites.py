@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,17 +11,16 @@ import torch
 
 from stablemax.libraries.torch_arrays import to_numpy
 from stablemax.numerics.formats import FORMATS
-from stablemax.trace.cures.applying import MODULES, written
+from stablemax.trace.cures.applying import modules_in, written
 from stablemax.trace.cures.flow import ArgumentKey, Flow, FlowNode, Operand
 from stablemax.trace.cures.matching import Match, Matcher
 from stablemax.trace.cures.pattern import Pattern
-from stablemax.trace.cures.patterns import PATTERNS
+from stablemax.trace.cures.recognising import patterns_at
 from stablemax.trace.exact_cells import format_or_none
 from stablemax.watching.torch.call_sites import CallSites
 from stablemax.watching.torch.replay import Replay, ReplayedOperation
 from stablemax.watching.torch.rewrites import Rewrite, operand_text, operator_of, place_words
 
-_HALF = 2
 _OF_PARTS = (
     "the backward pass of its operations, one by one, leaves the range of the format, that of {formula} does not"
 )
@@ -45,12 +43,8 @@ def pattern_rewrites(
             or len(forward.operations[position].outputs) > 1
         ):
             continue
-        for pattern in PATTERNS:
-            if bool(pattern.extends) is not extending or (pattern.is_of_half and root.values.dtype.itemsize > _HALF):
-                continue
-            match = next((m for m in (matcher.at(tree, root) for tree in pattern.trees) if m is not None), None)
-            for code in () if match is None else pattern.code("torch"):
-                assert match is not None, "code is that of a match"
+        for pattern, match in patterns_at(matcher, root, "torch", extending=extending):
+            for code in pattern.code("torch"):
                 rewrite = _rewrite(position, pattern, code, match, _Program(forward, flow, sites))
                 is_of_parts = of_gradient and np.isfinite(root.values.astype(np.float64)).all()
                 if rewrite is not None:
@@ -120,7 +114,7 @@ def _rewrite(position: int, pattern: Pattern, code: str, match: Match, program: 
         computed = written(code, match, letters, "torch")
     except KeyError:
         return None  # it is about axes, and these operations take none together
-    modules = {name: importlib.import_module(module) for name, module in MODULES.items() if f"{name}." in computed}
+    modules = modules_in(computed)
 
     def output(tensors: dict[int, torch.Tensor]) -> torch.Tensor:
         leaves = {name: program.tensor(match.leaf(name), tensors) for name in match.leaves}
