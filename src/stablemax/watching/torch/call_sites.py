@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 import linecache
 import sys
 import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -56,6 +60,22 @@ class CallSite(NamedTuple):
         return "" if self.code is None else linecache.getline(self.code.co_filename, self.line).strip()
 
 
+_NODES = 1 << 48
+"""PyTorch numbers the autograd nodes of each thread from 0: so many numbers keep those of two threads apart."""
+
+
+@dataclass
+class _ThreadState:
+    """What runs in a thread."""
+
+    #: What the numbers of its autograd nodes begin at.
+    first_node: int = 0
+    last_number: int = -1
+    #: A backward pass runs, in which hooks may call operations beside its nodes.
+    in_backward: bool = False
+    modules: list[nn.Module] = field(default_factory=list)
+
+
 class CallSites:
     """Finds the lines and modules of a run."""
 
@@ -65,30 +85,56 @@ class CallSites:
         self._kept: list[CodeType] = []
         #: By the numbers of autograd's nodes.
         self._forward: dict[int, CallSite] = {}
-        self._last_number = -1
-        #: A backward pass runs, in which hooks may call operations beside its nodes.
-        self.in_backward = False
-        self.modules: list[nn.Module] = []
+        #: Of threads that the program has started; all others, autograd's too, belong to the first.
+        self._threads: dict[int, _ThreadState] = {}
+        self._first = _ThreadState()
+        self._thread_count = 0
         self.roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Iterator[None]:
+        """Tell what runs in this thread from what runs in others."""
+        self._thread_count += 1
+        self._threads[get_ident()] = _ThreadState(self._thread_count * _NODES)
+        try:
+            yield
+        finally:
+            del self._threads[get_ident()]
+
+    @contextlib.contextmanager
+    def backward(self) -> Iterator[None]:
+        """Note that a backward pass runs in this thread."""
+        state = self._state
+        state.in_backward = True
+        try:
+            yield
+        finally:
+            state.in_backward = False
+
+    @property
+    def _state(self) -> _ThreadState:
+        return self._threads.get(get_ident(), self._first) if self._threads else self._first
 
     def here(self) -> CallSite:
         """Find where the running operation was called."""
+        state = self._state
+        module = state.modules[-1] if state.modules else None
         node: Any = torch._C._current_autograd_node()
         frame, library = self._user_frame(sys._getframe(2), in_autograd=node is not None)
         if node is not None:
             if frame is None:
-                return CallSite(None, 0, None, (node._sequence_nr(), node.name()))
-            return CallSite(frame.f_code, frame.f_lasti, self._module, (node._sequence_nr(), node.name()))
+                return CallSite(None, 0, None, (node._sequence_nr() + state.first_node, node.name()))
+            return CallSite(frame.f_code, frame.f_lasti, module, (node._sequence_nr() + state.first_node, node.name()))
         frame = frame or library
         if frame is None:
-            return CallSite(None, 0, self._module)
-        if self.in_backward:
-            return CallSite(frame.f_code, frame.f_lasti, self._module, (-1, ""))
-        site = CallSite(frame.f_code, frame.f_lasti, self._module)
-        number = torch._C._autograd._get_sequence_nr() - 1
-        if number != self._last_number:
+            return CallSite(None, 0, module)
+        if state.in_backward:
+            return CallSite(frame.f_code, frame.f_lasti, module, (-1, ""))
+        site = CallSite(frame.f_code, frame.f_lasti, module)
+        number = torch._C._autograd._get_sequence_nr() - 1 + state.first_node
+        if number != state.last_number:
             # The node was made for this operation, just before it runs.
-            self._last_number = number
+            state.last_number = number
             self._forward[number] = site
             if len(self._forward) > _MOST_LINES:
                 for old in list(itertools.islice(self._forward, _MOST_LINES // 2)):
@@ -102,7 +148,8 @@ class CallSites:
         known = sorted(self._forward)
         # A view that is written to gets one more node, after its operator's own.
         position = bisect.bisect_right(known, site.node[0]) - 1
-        if position < 0 or site.node[1].endswith("AccumulateGrad"):
+        is_of_thread = position >= 0 and known[position] // _NODES == site.node[0] // _NODES
+        if not is_of_thread or site.node[1].endswith("AccumulateGrad"):
             return site
         forward = self._forward[known[position]]
         return CallSite(forward.code, forward.instruction, forward.module, site.node)
@@ -130,10 +177,6 @@ class CallSites:
                     return name
         return ""
 
-    @property
-    def _module(self) -> nn.Module | None:
-        return self.modules[-1] if self.modules else None
-
     def _user_frame(self, frame: FrameType | None, *, in_autograd: bool) -> tuple[FrameType | None, FrameType | None]:
         """Return the innermost frame of the user's code, and that of another library."""
         kinds, library = self._kinds, None
@@ -155,14 +198,16 @@ class CallSites:
 
     def enter_module(self, module: nn.Module, _: Any) -> None:
         """Note that a module runs; as a hook before every module."""
-        if not self.modules:
+        modules = self._state.modules
+        if not modules:
             self.roots.add(module)
-        self.modules.append(module)
+        modules.append(module)
 
     def leave_module(self, module: nn.Module, *_: Any) -> None:
         """Note that a module has run; as a hook after every module."""
-        if module in self.modules:
-            while self.modules.pop() is not module:
+        modules = self._state.modules
+        if module in modules:
+            while modules.pop() is not module:
                 pass
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -40,8 +41,12 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sites = CallSites()
         self.ring = Ring()
         self.operations = 0
+        #: False in steps that are not watched.
         self.is_active = True
         self.is_over = False
+        #: Threads in which the watcher itself works.
+        self._own_threads: set[int] = set()
+        self.forks = 0
         self.captured_graphs = False
         self._suspect = suspect
         self._looks_at_all = looks_at_all
@@ -50,7 +55,7 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # A process that is forked, such as one that loads batches, is none of the training.
         itself = weakref.ref(self)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: _end(itself()))
+            os.register_at_fork(after_in_child=lambda: _end(itself()), after_in_parent=lambda: _count_fork(itself()))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -60,7 +65,7 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation as it is, then check what it gave."""
         options = kwargs or {}
-        if not self.is_active:
+        if not self.is_active or (self._own_threads and get_ident() in self._own_threads):
             return func(*args, **options)
         plan = self._plans.get(func)
         if plan is None:
@@ -121,12 +126,20 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def unseen(self) -> Iterator[None]:
-        """Run what the watcher itself does with tensors."""
-        before, self.is_active = self.is_active, False
+        """Run what the watcher itself does with tensors, in this thread."""
+        thread = get_ident()
+        is_outer = thread not in self._own_threads
+        self._own_threads.add(thread)
         try:
             yield
         finally:
-            self.is_active = before and not self.is_over
+            if is_outer:
+                self._own_threads.discard(thread)
+
+    @property
+    def is_own_thread(self) -> bool:
+        """True where the watcher itself works in this thread."""
+        return get_ident() in self._own_threads
 
     def end(self) -> None:
         """Check nothing any more, and let go of what is held."""
@@ -138,6 +151,11 @@ class FiniteCheck(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _end(check: FiniteCheck | None) -> None:
     if check is not None:
         check.end()
+
+
+def _count_fork(check: FiniteCheck | None) -> None:
+    if check is not None and not check.is_over:
+        check.forks += 1
 
 
 def _bad_among(sums: list[torch.Tensor]) -> list[torch.Tensor]:

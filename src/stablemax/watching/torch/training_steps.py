@@ -172,11 +172,8 @@ class TrainingSteps:
         self._has_gradients = True
         if not self._has_optimizer and not self._backwards:
             self._begin()
-        self._sites.in_backward = True
-        try:
+        with self._sites.backward():
             result = own(tensors, *arguments, **options)
-        finally:
-            self._sites.in_backward = False
         self._settle()
         if not self._has_optimizer:
             self._backwards += 1

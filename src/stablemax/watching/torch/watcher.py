@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -48,6 +49,8 @@ class Watcher:
         #: When something was found, in nanoseconds of the clock of the machine.
         self.found_ns = 0
         self._notes: dict[str, None] = {}
+        #: Threads of the program find faults one after the other.
+        self._lock = threading.RLock()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Watcher]:
@@ -57,7 +60,7 @@ class Watcher:
             register_module_forward_pre_hook(run.check.sites.enter_module),
             register_module_forward_hook(run.check.sites.leave_module, always_call=True),
         ]
-        with run.steps.counted(), uncompiled(self._note):
+        with run.steps.counted(), uncompiled(self._note), self._mode.in_new_threads():
             self._mode.set(is_on=self.options.watches(run.steps.current))
             try:
                 yield self
@@ -75,7 +78,8 @@ class Watcher:
     @property
     def result(self) -> Watched:
         """What was found, or that nothing was."""
-        self._waiting.settle()
+        with self._lock:
+            self._waiting.settle()
         run = self._run
         steps = run.steps.current - 1
         counts: dict[str, Any] = {
@@ -97,6 +101,10 @@ class Watcher:
         notes = list(self._notes)
         if self._run.check.captured_graphs:
             notes.append("CUDA graphs: what was captured in a graph is replayed unseen")
+        forks = self._run.check.forks
+        if forks:
+            were = "was" if forks == 1 else "were"
+            notes.append(f"{counted(forks, 'process')} {were} forked, as to load batches: what it computes is not seen")
         first = self._suspects.first_made
         if self._found is None and first is not None:
             notes.append(
@@ -117,13 +125,16 @@ class Watcher:
     # --- what operations and steps call ----------------------------------------------------------
 
     def _look(self, entry: RingEntry, output: Any) -> None:
-        self._suspects.look(entry, output)
+        with self._lock:
+            self._suspects.look(entry, output)
 
     def _look_at_loss(self, loss: Any) -> None:
-        self._suspects.look_at_loss(loss)
+        with self._lock:
+            self._suspects.look_at_loss(loss)
 
     def _after_pass(self) -> None:
-        self._waiting.after_pass()
+        with self._lock:
+            self._waiting.after_pass()
 
     def _next_step(self) -> None:
         self._run.origins.forget_dead()
