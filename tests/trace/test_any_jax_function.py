@@ -15,7 +15,7 @@ from stablemax.numerics.formats import FLOAT16, FLOAT32, Format  # noqa: E402
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.text.errors import StablemaxError  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
-from stablemax.trace.jax.jax_trace import JaxCode  # noqa: E402
+from stablemax.trace.jax.jax_code import JaxCode  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
 
 Function = Callable[..., Any]
@@ -223,8 +223,15 @@ def test_a_fault_is_found_on_its_line_with_its_cause(
     [
         (masked_root, {"x": [1.0, 0.0]}, Outcome.NAN, "root = jnp.sqrt(x)", "backward: divide 0.5 / 0"),
         (compiled(rematerialised), TWO, Outcome.NAN, "e = jnp.exp(v)", "exp overflows"),
-        # JAX knows of the rule of a custom_vjp what called the function alone.
-        (slope_of_logarithm, {"x": [1e-30]}, Outcome.OVERFLOW, "return logarithm(x).sum()", "backward: divide 1 / 0"),
+        # A rule that somebody wrote is code like any other.
+        (slope_of_logarithm, {"x": [1e-30]}, Outcome.OVERFLOW, "return (g / (x * x) * x,)", "backward: divide 1 / 0"),
+        (
+            compiled(slope_of_logarithm),
+            {"x": [1e-30]},
+            Outcome.OVERFLOW,
+            "return (g / (x * x) * x,)",
+            "backward: divide 1 / 0",
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip
@@ -357,7 +364,11 @@ def listing(x: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("function", "words"),
-    [(picky, "needs a number in Python"), (raising, "raises TypeError at test_any_jax"), (listing, "returns list")],
+    [
+        (compiled(picky), "needs a number in Python"),
+        (raising, "raises TypeError at test_any_jax"),
+        (listing, "returns list"),
+    ],
 )
 def test_code_that_cannot_be_traced_is_refused(function: Function, words: str) -> None:
     with pytest.raises(StablemaxError, match=words):
