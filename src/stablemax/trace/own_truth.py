@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class OwnTruth:
         """The numbers of the result, each in a row."""
         return self.run.value.size, 1
 
-    def row(self, index: int) -> OwnTruth:  # noqa: ARG002 - nothing says that its numbers lie in rows
+    def row(self, index: int) -> Self:  # noqa: ARG002 - nothing says that its numbers lie in rows
         """Return the same."""
         return self
 
