@@ -160,7 +160,7 @@ def _formulas() -> list[dict[str, Any]]:
     from stablemax.trace.cures.matching import formula_of
     from stablemax.trace.cures.pattern import Pattern
     from stablemax.trace.cures.patterns import PATTERNS
-    from stablemax.trace.cures.widening import WIDER_FORMAT
+    from stablemax.trace.cures.wider_format import WIDER_FORMAT
 
     made = [(LOG_OF_TERMS, "log(a * exp(x) / b + c ** y)"), (FACTORS, "exp(x) * a ** y / gamma(b)")]
     records = [_pattern(p, "formula", p.formula) for p in PATTERNS]

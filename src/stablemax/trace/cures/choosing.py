@@ -16,7 +16,7 @@ from stablemax.trace.cures.ordinary_inputs import holds_on_ordinary_inputs
 from stablemax.trace.cures.part_cures import findings_of_parts
 from stablemax.trace.cures.rewriting import rewritten
 from stablemax.trace.cures.searching import cures_of
-from stablemax.trace.cures.widening import WIDER_FORMAT, why_of, widened
+from stablemax.trace.cures.wider_format import WIDER_FORMAT, why_of, widened
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.rewriting import Rewritten
