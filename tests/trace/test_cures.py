@@ -519,6 +519,21 @@ def test_where_the_formula_has_no_number_another_function_is_told_as_such(
     assert np.isfinite(names[function.__name__](*map(FLOAT32.cast, arguments.values()))).all()
 
 
+def with_a_parameter(x: Any, small: Any = 1e-10, power: Any = 3.0) -> Any:
+    return np.log(x**power) + np.log(x / 1e30 + small)
+
+
+def test_a_number_that_the_code_names_keeps_its_name() -> None:
+    trace = traced(with_a_parameter, {"x": X([1e20, 2e20])})
+    assert trace.pattern == "log-of-power"
+    assert "power * np.log(np.abs(x))" in trace.instead
+
+
+def test_a_mean_keeps_counting_what_it_is_of() -> None:
+    trace = traced(geometric_mean, {"x": np.full(50, 0.1)})
+    assert "1 / x.size" in trace.instead
+
+
 # --- a wider format -------------------------------------------------------------------------------------
 
 

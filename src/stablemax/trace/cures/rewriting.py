@@ -147,12 +147,40 @@ def _expressions(source: FunctionSource, finding: Finding, flow: Flow, backend: 
             before.append(f"{short} = {_tidy(text)}")
             text = short
         names[name] = text
-    for text in moved_texts(source, flow, match, written(finding.code, match, names, backend)):
-        yield _New(_tidy(text), tuple(before), whole_shape(flow, match) is not None)
+    named = _named_constants(source, finding, flow)
+    for constants in (named, {}) if named else ({},):
+        for text in moved_texts(source, flow, match, written(finding.code, match, {**names, **constants}, backend)):
+            yield _New(_tidy(text), tuple(before), whole_shape(flow, match) is not None)
 
 
-class _WithoutDoubleSigns(ast.NodeTransformer):
-    """Takes two minus signs for none."""
+def _named_constants(source: FunctionSource, finding: Finding, flow: Flow) -> dict[str, str]:
+    """Return what the source calls the numbers of a pattern that it does not write as such: its parameters."""
+    match, named = finding.match, dict[str, str]()
+    for name, operand in match.constant_operands.items():
+        text = leaf_text(source, flow, match, operand) if f"{{{name}}}" in finding.code else None
+        if text is not None and _read(ast.parse(text)):
+            named[name] = text
+    return named
+
+
+class _Tidy(ast.NodeTransformer):
+    """Takes two minus signs for none, and leaves out terms of 0: the logarithm of a factor of 1."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Take the logarithm of 1."""
+        self.generic_visit(node)
+        return ast.Constant(0) if ast.unparse(node) == "math.log(1)" else node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """Leave out a term of 0."""
+        self.generic_visit(node)
+        if not isinstance(node.op, (ast.Add, ast.Sub)):
+            return node
+        if _is_zero(node.right):
+            return node.left
+        if _is_zero(node.left):
+            return node.right if isinstance(node.op, ast.Add) else self.visit(ast.UnaryOp(ast.USub(), node.right))
+        return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         """Take both off."""
@@ -162,9 +190,13 @@ class _WithoutDoubleSigns(ast.NodeTransformer):
         return inner.operand if is_double and isinstance(inner, ast.UnaryOp) else node
 
 
+def _is_zero(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value == 0
+
+
 def _tidy(text: str) -> str:
     """Write an expression with no more brackets and signs than it needs."""
-    return ast.unparse(_WithoutDoubleSigns().visit(ast.parse(text, mode="eval")))
+    return ast.unparse(_Tidy().visit(ast.parse(text, mode="eval")))
 
 
 def _with_texts(source: FunctionSource, findings: Sequence[Finding], news: Sequence[_New]) -> str | None:
