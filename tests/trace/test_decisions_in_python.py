@@ -104,11 +104,24 @@ def whole_part(x: Any) -> Any:
     return x - int(np.exp(x)[0])
 
 
+def beyond_float64(x: Any) -> Any:
+    return x + int(np.exp(x * 100)[0] < 1)
+
+
+def places_written(x: Any) -> Any:
+    places = np.zeros(3, dtype=np.intp)
+    np.argmax(np.exp(x) * np.eye(3), axis=0, out=places)
+    return x[places]
+
+
 def last_loss(x: Any) -> Any:
     return float(np.log(np.exp(x).sum()))
 
 
-@pytest.mark.parametrize("function", [scaled_by_size, largest_first, whole_part, last_loss])
+@pytest.mark.parametrize(
+    "function",
+    [scaled_by_size, largest_first, whole_part, last_loss, beyond_float64, places_written],
+)
 def test_a_number_by_which_exact_arithmetic_decides_alike_leaves_the_verdict(function: Callable[..., Any]) -> None:
     trace = judged(code_of(function))
     assert (trace.outcome, trace.blame) == (Outcome.OK, None), trace.finding

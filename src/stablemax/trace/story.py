@@ -155,8 +155,8 @@ def _excuse(traced: Traced, run: Run, reading: Reading, judged: Judgement) -> st
     if excused.size > 1:
         first = f" of {int(excused.sum()):,} of {counted(excused.size, traced.expected.unit)}{first}"
     return (
-        f"The error{first} is {error:.3g} ulp because the problem is ill-conditioned there: one rounding of the input "
-        "changes the exact result about as much, and the code is not to blame."
+        f"The error{first} is {error:.3g} ulp because the problem is ill-conditioned there: a few roundings of the "
+        "input change the exact result as much, and the code is not to blame."
     )
 
 

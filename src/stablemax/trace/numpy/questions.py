@@ -26,7 +26,7 @@ def places_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Answer a function that chooses places, by the floats and by the exact numbers, next to these."""
     like = carrier(args, kwargs)
     value = function(*plain(args), **plain(kwargs))
-    args, kwargs = _next_to_exact((args, kwargs))
+    args, kwargs = _next_to_exact((args, {k: v for k, v in kwargs.items() if k != "out"}))
     return like.tape.decided("the places", value, function(*args, **kwargs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import arb
 
-from stablemax.trace.exact_cells import EXACT, Special, as_array, cells_of, format_or_none, nearest, settled
+from stablemax.trace.exact_cells import EXACT, as_array, cells_of, format_or_none, nearest, settled
 from stablemax.trace.numpy.exact_functions import LIKE, MOVED, TRUTHS, VALUES
 from stablemax.trace.numpy.exact_statistics import COMPUTED, PRODUCTS_OF_VECTORS
 from stablemax.trace.numpy.questions import CHOOSERS, CLOSE, places_of, truth_of, with_nan_replaced
@@ -121,13 +122,13 @@ class ShadowArray(Shadowed):
         return [row.tolist() for row in self]
 
     def __int__(self) -> int:
-        value, cell = int(plain(self)), exact_of(self).reshape(-1)[0]
+        value, exact = int(plain(self)), float(nearest(exact_of(self).reshape(-1)[:1])[0])
         if self.dtype.kind in "iu":
             return value
-        if isinstance(cell, Special):
+        if not math.isfinite(exact):
             self.tape.lose_call("int()")
             return value
-        return int(self.tape.decided("int()", value, int(nearest(cells_of(cell)))))
+        return int(self.tape.decided("int()", value, int(exact)))
 
     def __reduce__(self) -> Any:
         self.tape.lose_call("pickle")
