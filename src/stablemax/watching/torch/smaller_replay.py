@@ -274,7 +274,7 @@ class _Search:
 
     def shortened(self) -> _Search | None:
         """Begin later and end earlier: as late an end, then as early a beginning, as balls allow."""
-        latest, earliest = self._latest_start(), self._earliest_start()
+        latest = self._latest_start()
         ends = [
             n
             for i in range(len(self.now.operations) - 1, self._position - 1, -1)
@@ -291,7 +291,7 @@ class _Search:
                 best = found
             if not found.is_done:
                 continue
-            low, high = earliest - 1, latest  # from `high` on it is small
+            low, high = -1, latest  # from `high` on it is small
             while high - low > 1:
                 middle = (low + high) // 2
                 earlier = self._between(middle, end)
@@ -303,12 +303,18 @@ class _Search:
 
     def _between(self, start: int, end: int) -> _Search | None:
         part = self._showing(lambda: between(self.now, start, end))
-        return None if part is None else replace(self, now=part[0], run=part[1]).cut()
+        if part is None or not self._goes_on_alike(*part):
+            return None
+        return replace(self, now=part[0], run=part[1]).cut()
 
-    def _earliest_start(self) -> int:
-        """Return the first position to begin at: behind all writes that show in other tensors."""
-        writes = [i for i, o in enumerate(self.now.operations) if o.plan.writes]
-        return writes[-1] + 1 if writes and self.now.writes_to_views else 0
+    def _goes_on_alike(self, part: Replay, run: ReplayRun) -> bool:
+        """Tell whether all operations of a part give what they gave: it does not share what the whole writes to."""
+        before = {o.number: given for o, given in zip(self.now.operations, self.run.given, strict=True)}
+        return all(
+            is_like(old, new, by_value=True)
+            for o, given in zip(part.operations, run.given, strict=True)
+            for old, new in zip(before[o.number], given, strict=True)
+        )
 
     def _latest_start(self) -> int:
         """Return the last position to begin at: what float64 blames stays in; else what is cut away was right."""
@@ -332,7 +338,7 @@ class _Search:
             for n, t in zip(o.outputs, given, strict=True)
         ]
         for way, gradient in gradients.items():
-            if ways[way] < self._earliest_start() or bool(gradient.isfinite().all()):
+            if bool(gradient.isfinite().all()):
                 continue
             end = next((n for n, t in backward if _is_same(t, gradient)), None)
             search = None if end is None else self._between(ways[way], end)
