@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -131,14 +132,20 @@ def test_rows_of_a_batch_that_overflow_by_themselves_are_found_and_named() -> No
 
 
 TOLD = {
+    "sqrt_at_zero_of_scaled_gradients_of_a_large_batch_autocast": (
+        "sample 9 of the 256",
+        "is infinite for 1 of 256 cells",
+        "/ 0",
+    ),
     "log_of_softmax_of_a_large_batch": ("sample 37 of the 256", "_softmax gives 0 for 8 of 2,560 cells", "[37, 0]"),
-    "attention_over_128_tokens": ("sample 3 of the 4", "exp overflows for", "of 262,144 cells"),
+    "attention_over_128_tokens": ("sample 1 of the 4", "exp overflows for", "of 262,144 cells"),
     "norm_of_one_zero_row_among_512": ("sample 100 of the 512", "is infinite for 1 of 512 cells", "its output[100]"),
     "sum_in_float16_of_a_matrix": ("of the last", "sum overflows for 1 of 1 cell", "of 75,000 terms"),
     "probability_of_one_class_of_30000": ("of the 30,000", "_softmax gives 0 for", "of 960,000 cells"),
 }
 """Of a program: its part, and two passages about the whole."""
 CURES = {
+    "sqrt_at_zero_of_scaled_gradients_of_a_large_batch_autocast": "norm-at-zero",
     "log_of_softmax_of_a_large_batch": "log-of-softmax",
     "attention_over_128_tokens": "softmax-by-exp",
     "norm_of_one_zero_row_among_512": "norm-at-zero",
@@ -154,6 +161,10 @@ def test_a_large_program_gets_an_exact_cause_with_the_counts_of_the_whole_and_a_
     assert result.cause is not None
     assert result.cause.truth == "exact arithmetic"
     assert all(passage in result.cause.sentence for passage in passages), result.cause.sentence
+    if result.cause.is_fault_itself:
+        assert result.fault is not None
+        (counted,) = re.findall(r"for [\d,]+ of [\d,]+ cells?|$", result.fault.sentence)[:1]
+        assert counted in result.cause.sentence
     assert any("a part that shows the fault" in note and part in note for note in result.notes), result.notes
     assert result.retrace is not None
     assert part in result.retrace.source

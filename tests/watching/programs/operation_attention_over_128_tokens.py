@@ -26,6 +26,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 for step in range(2):
     x = torch.randn(4, 128, 32)
     if step == 1:
+        x[1, 5] *= 40
         x[3, 17] *= 40
     loss = model(x).square().mean()
     optimizer.zero_grad()

@@ -212,6 +212,8 @@ def _can_repeat(entry: RingEntry) -> bool:
     is_of_torch = str(entry.function._schema.name).startswith("aten::")
     if any(map(is_leaf, entry.written)):
         return False  # a step of an optimizer: what it made is what this step starts from
+    if entry.plan.name.startswith("_amp_"):
+        return False  # GradScaler changes its scale, which float64 cannot
     return is_of_torch and not entry.plan.is_random and not entry.plan.is_uninitialised
 
 

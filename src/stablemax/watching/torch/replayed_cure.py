@@ -115,10 +115,9 @@ def _right_beside_float64(whole: Replay, *, is_gradient: bool) -> _Right:
     dtype = whole.expected.dtype
     given = whole.expected.double().numpy()
     eps = torch.finfo(dtype).eps
-    if dtype is torch.float64:
+    wide = None if dtype is torch.float64 else tensors_in_float64(whole)
+    if wide is None:
         return _Right(np.full(given.shape, math.nan), given, eps)
-    with ordinary():
-        wide = tensors_in_float64(whole)
     result = wide[whole.result].numpy()
     rounded = FORMATS[str(dtype).removeprefix("torch.")].cast(result).astype(np.float64)
     known = np.where(np.isfinite(result), rounded, math.nan)

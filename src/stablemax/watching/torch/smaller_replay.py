@@ -35,6 +35,8 @@ _TOLD = 4
 _MOST_ENDS = 4
 _MOST_RUN = 1 << 28
 """Numbers that all trials may compute: some seconds."""
+_MOST_WIDE = 1 << 25
+"""Numbers of a replay that runs again and again in float64."""
 _ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, NotImplementedError)
 """Of operations that do not run on a part."""
 
@@ -212,8 +214,7 @@ class _Search:
             # Along both sides of a matrix of pairs: two make the smallest with a pair.
             beside = [(indices[0] + 1) % axes.size(axis)] if len(indices) > 1 == len(set(indices)) else []
             wanted[axis] = sorted({*indices, *beside})
-        dims = [d for d in axes.dimensions[number] if axes.of(d)]
-        return wanted, axes.of(dims[0])[:1] if dims else ()
+        return wanted, axes.of(axes.dimensions[number][0])[:1] if place else ()
 
     def _other_axes(self, axes: Axes, wanted: Mapping[int, list[int]]) -> list[int]:
         """Return the axes that the faulty result does not have, those of the most numbers first."""
@@ -274,7 +275,7 @@ class _Search:
 
     def shortened(self) -> _Search | None:
         """Begin later and end earlier: as late an end, then as early a beginning, as balls allow."""
-        latest, earliest = self._latest_start(), self._earliest_start()
+        latest = self._latest_start()
         ends = [
             n
             for i in range(len(self.now.operations) - 1, self._position - 1, -1)
@@ -291,7 +292,7 @@ class _Search:
                 best = found
             if not found.is_done:
                 continue
-            low, high = earliest - 1, latest  # from `high` on it is small
+            low, high = -1, latest  # from `high` on it is small
             while high - low > 1:
                 middle = (low + high) // 2
                 earlier = self._between(middle, end)
@@ -303,16 +304,23 @@ class _Search:
 
     def _between(self, start: int, end: int) -> _Search | None:
         part = self._showing(lambda: between(self.now, start, end))
-        return None if part is None else replace(self, now=part[0], run=part[1]).cut()
+        if part is None or not self._goes_on_alike(*part):
+            return None
+        return replace(self, now=part[0], run=part[1]).cut()
 
-    def _earliest_start(self) -> int:
-        """Return the first position to begin at: behind all writes that show in other tensors."""
-        writes = [i for i, o in enumerate(self.now.operations) if o.plan.writes]
-        return writes[-1] + 1 if writes and self.now.writes_to_views else 0
+    def _goes_on_alike(self, part: Replay, run: ReplayRun) -> bool:
+        """Tell whether all operations of a part give what they gave: it does not share what the whole writes to."""
+        before = {o.number: given for o, given in zip(self.now.operations, self.run.given, strict=True)}
+        return all(
+            is_like(old, new, by_value=True)
+            for o, given in zip(part.operations, run.given, strict=True)
+            for old, new in zip(before[o.number], given, strict=True)
+        )
 
     def _latest_start(self) -> int:
         """Return the last position to begin at: what float64 blames stays in; else what is cut away was right."""
-        wide = caused_beside_float64(self.now)
+        is_costly = sum(o.numbers + o.products // _FEW for o in self.now.operations) > _MOST_WIDE
+        wide = None if is_costly else caused_beside_float64(self.now)
         if wide is not None:
             blamed = next(i for i, o in enumerate(self.now.operations) if o.number == wide.operation.number)
             return min(blamed, self._position)
@@ -332,7 +340,7 @@ class _Search:
             for n, t in zip(o.outputs, given, strict=True)
         ]
         for way, gradient in gradients.items():
-            if ways[way] < self._earliest_start() or bool(gradient.isfinite().all()):
+            if bool(gradient.isfinite().all()):
                 continue
             end = next((n for n, t in backward if _is_same(t, gradient)), None)
             search = None if end is None else self._between(ways[way], end)
@@ -420,7 +428,7 @@ def is_like(old: torch.Tensor, new: torch.Tensor, *, by_value: bool) -> bool:
     """
     if old.shape != new.shape:
         return False
-    if not old.is_floating_point():
+    if not old.is_floating_point() or torch.equal(old, new):
         return True
     if not (torch.equal(old.isnan(), new.isnan()) and torch.equal(old.isinf(), new.isinf())):
         return False

@@ -14,6 +14,8 @@ from stablemax.trace.observation import Kind
 from stablemax.watching.torch.replay import Replay, ReplayedOperation, TensorNumber, ordinary
 
 Tensors = dict[int, torch.Tensor]
+_NOT_WIDE = (RuntimeError, TypeError, NotImplementedError)
+"""Of operations that there are not in float64, such as those of GradScaler."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,19 @@ class WideCause:
 
 
 def caused_beside_float64(replay: Replay) -> WideCause | None:
-    """Find the operation that lost the first bad cell of a replay; None where float64 has no ordinary number there."""
+    """Find the operation that lost the first bad cell of a replay.
+
+    None where float64 has no ordinary number there, or where operations do not run in it.
+    """
     if replay.expected.dtype is torch.float64 or replay.writes_to_views:
         return None
+    try:
+        return _caused_beside_float64(replay)
+    except _NOT_WIDE:
+        return None
+
+
+def _caused_beside_float64(replay: Replay) -> WideCause | None:
     with ordinary():
         cell = int((~torch.isfinite(replay.expected.flatten())).to(torch.uint8).argmax())
         right = float(_wide_from(replay, 0)[replay.result].flatten()[cell])
@@ -70,7 +82,11 @@ def first_error_beside_float64(replay: Replay, position: int) -> int:
     with ordinary():
         wide = _widened({n: t.clone() for n, t in tensors.items()})
         for i, operation in enumerate(replay.operations[:position]):
-            values, right = _apply(operation, tensors, is_wide=False), _apply(operation, wide, is_wide=True)
+            values = _apply(operation, tensors, is_wide=False)
+            try:
+                right = _apply(operation, wide, is_wide=True)
+            except _NOT_WIDE:
+                return i
             for value, number in zip(values, right, strict=True):
                 if value.is_floating_point() and not _is_close(value, number):
                     return i
@@ -111,9 +127,13 @@ def _caused_by_zeros(replay: Replay, cell: int) -> WideCause | None:
     return None
 
 
-def tensors_in_float64(replay: Replay) -> Tensors:
-    """Run a replay in float64, and return all of its tensors by their numbers."""
-    return _wide_from(replay, 0)
+def tensors_in_float64(replay: Replay) -> Tensors | None:
+    """Run a replay in float64, and return all of its tensors by their numbers; None where it does not run in it."""
+    with ordinary():
+        try:
+            return _wide_from(replay, 0)
+        except _NOT_WIDE:
+            return None
 
 
 def _wide_from(replay: Replay, count: int) -> Tensors:
@@ -219,8 +239,8 @@ def operation_run(replay: Replay, number: int) -> OperationRun | None:
             if operation.number == number:
                 try:
                     wide = _apply(operation, _widened_copies(tensors, operation), is_wide=True)
-                except (RuntimeError, TypeError, NotImplementedError):
-                    return None  # there is none such for float64
+                except _NOT_WIDE:
+                    return None
                 read = tuple(tensors[n].clone() for n in operation.inputs)
                 given = tuple(_apply(operation, tensors, is_wide=False))
                 return OperationRun(operation.plan.name, read, given, tuple(wide))
