@@ -232,7 +232,9 @@ def test_infinities_that_are_taken_out_again_are_noted() -> None:
 
 def test_in_steps_that_are_not_watched_nothing_is_checked_and_what_they_made_is_called_unseen(tmp_path: Path) -> None:
     path = next(p for p in FAULTY if p.stem == "operation_sqrt_at_zero")
-    assert watched(path, from_step=100).operations == 0
+    unwatched = watched(path, from_step=100)
+    assert (unwatched.verdict, unwatched.operations) == (None, 0)
+    assert unwatched.finding == "Nothing was watched: no operation ran in a step that is watched, of 4 steps."
     assert watched(path, from_step=3).verdict is WatchVerdict.OPERATION
     later = watched(path, from_step=4)
     assert later.verdict is WatchVerdict.UNSEEN
