@@ -227,6 +227,14 @@ def test_inputs_that_one_rounding_changes_as_much_are_said_and_are_no_fault_of_t
     assert any("ill-conditioned" in note for note in report.notes)
 
 
+def test_a_result_that_is_not_tiny_is_wrong_where_the_exact_one_is_too_small_to_have_digits() -> None:
+    def remainder(x: Any) -> Any:
+        return np.exp(x) - 1 - x  # -x in float32, where x^2 / 2 is exact
+
+    report = check(remainder, x="uniform(1e-21, 1e-20, 2)")
+    assert (report.grade, example_of(report).outcome) == (Grade.UNSTABLE, Outcome.INACCURATE)
+
+
 def test_numbers_far_below_the_largest_of_a_result_decide_between_stable_and_accurate() -> None:
     def log_softmax(x: Any) -> Any:
         shifted = x - x.max()

@@ -140,6 +140,20 @@ def test_the_patterns_are_listed() -> None:
     assert (of_sigmoid["formula"], of_sigmoid["torch"]) == ("log(sigmoid(x))", ["F.logsigmoid({x})"])
 
 
+def test_gradient_points_and_forms_of_logarithms_are_listed_with_a_word_for_their_kind() -> None:
+    listed = run("list", "patterns", "--output-format", "json").json["patterns"]
+    kinds = [(one["id"], one["kind"]) for one in listed]
+    assert len(set(kinds)) == len(kinds)
+    for known in (
+        ("log-of-sigmoid", "formula"), ("log-of-sigmoid", "gradient"), ("log-of-gamma", "logarithm"),
+        ("in-a-wider-format", "format"), ("norm-at-zero", "gradient"), ("untaken-branch", "gradient"),
+    ):  # fmt: skip
+        assert known in kinds
+    assert all(len(line) <= 80 for line in run("list", "patterns").out.splitlines())
+    names = run("list", "patterns", "--output-format", "json").json["patterns"][0].keys()
+    assert all(one.keys() == names for one in listed)
+
+
 def test_operation_none_outweighs_a_name_that_says_one() -> None:
     done = run("trace", "my.py:softmax", "--operation", "none", "--arg", "x=linspace(0, 100, 3)")
     assert done.code == 1

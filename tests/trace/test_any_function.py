@@ -598,7 +598,7 @@ def of_two_shapes(x: Any) -> Any:
 
 
 def test_a_loop_whose_runs_have_other_shapes_is_told_of_with_the_cells_of_all() -> None:
-    x = np.float32([[1.0, 2.0], [3.0, 100.0]])
+    x = np.array([[1.0, 2.0], [3.0, 100.0]], np.float32)
     trace = traced(of_two_shapes, {"x": x})
     assert trace.blame is not None
     assert "exp overflows for 2 of 10 cells (first: its output[3])" in trace.blame.sentence

@@ -15,7 +15,7 @@ from stablemax.numerics.formats import FLOAT16, FLOAT32, Format  # noqa: E402
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.text.errors import StablemaxError  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
-from stablemax.trace.jax.jax_trace import JaxCode  # noqa: E402
+from stablemax.trace.jax.jax_code import JaxCode  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
 
 Function = Callable[..., Any]
@@ -35,6 +35,24 @@ def blamed_text(trace: Trace) -> str:
 
 
 # --- programs with a fault ----------------------------------------------------------------------
+
+
+def picked_by_index(x: Any) -> Any:
+    p = jax.nn.softmax(x)
+    return -jnp.log(p[jnp.arange(2), jnp.array([0, 1])])
+
+
+def picked_along_an_axis(x: Any) -> Any:
+    p = jax.nn.softmax(x, axis=-1)
+    return -jnp.log(jnp.take_along_axis(p, jnp.array([[0], [1]]), axis=1)).mean()
+
+
+def row_directions(x: Any) -> Any:
+    return x / jnp.sqrt(jnp.square(x).sum(axis=1, keepdims=True))
+
+
+def difference_of_exponentials(x: Any) -> Any:
+    return jnp.log(jnp.exp(x) - jnp.exp(x - 1))
 
 
 def naive_softplus(x: Any) -> Any:
@@ -205,8 +223,15 @@ def test_a_fault_is_found_on_its_line_with_its_cause(
     [
         (masked_root, {"x": [1.0, 0.0]}, Outcome.NAN, "root = jnp.sqrt(x)", "backward: divide 0.5 / 0"),
         (compiled(rematerialised), TWO, Outcome.NAN, "e = jnp.exp(v)", "exp overflows"),
-        # JAX knows of the rule of a custom_vjp what called the function alone.
-        (slope_of_logarithm, {"x": [1e-30]}, Outcome.OVERFLOW, "return logarithm(x).sum()", "backward: divide 1 / 0"),
+        # A rule that somebody wrote is code like any other.
+        (slope_of_logarithm, {"x": [1e-30]}, Outcome.OVERFLOW, "return (g / (x * x) * x,)", "backward: divide 1 / 0"),
+        (
+            compiled(slope_of_logarithm),
+            {"x": [1e-30]},
+            Outcome.OVERFLOW,
+            "return (g / (x * x) * x,)",
+            "backward: divide 1 / 0",
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip
@@ -339,7 +364,11 @@ def listing(x: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("function", "words"),
-    [(picky, "needs a number in Python"), (raising, "raises TypeError at test_any_jax"), (listing, "returns list")],
+    [
+        (compiled(picky), "needs a number in Python"),
+        (raising, "raises TypeError at test_any_jax"),
+        (listing, "returns list"),
+    ],
 )
 def test_code_that_cannot_be_traced_is_refused(function: Function, words: str) -> None:
     with pytest.raises(StablemaxError, match=words):
@@ -386,6 +415,26 @@ def test_a_half_is_traced_in_its_own_format() -> None:
         (
             *(log_sums, {"x": [[100.0, 1.0]]}, Outcome.OVERFLOW, "total = jnp.exp(row).sum()", "x[0, 0] = 100.0"),
             *("log-of-sum-of-exp", "return jax.nn.logsumexp(row"),
+        ),
+        (
+            *(picked_by_index, {"x": [[0.0, 200.0], [1.0, 2.0]]}, Outcome.OVERFLOW),
+            *("return -jnp.log(p[jnp.arange(2), jnp.array([0, 1])])", "the 0 comes from exp", "log-of-softmax"),
+            "return -jax.nn.log_softmax(x, axis=-1)[jnp.arange(2), jnp.array([0, 1])]",
+        ),
+        (
+            *(picked_along_an_axis, {"x": [[0.0, 200.0], [1.0, 2.0]]}, Outcome.OVERFLOW),
+            *("return -jnp.log(jnp.take_along_axis(p, jnp.array([[0], [1]]), axis=1)).mean()", "the 0 comes from exp"),
+            *("log-of-softmax", "jnp.take_along_axis(jax.nn.log_softmax(x, axis=-1), jnp.array([[0], [1]]), axis=1)"),
+        ),
+        (
+            *(row_directions, {"x": [[3e20, 4e20], [1.0, 2.0]]}, Outcome.LOST),
+            *("return x / jnp.sqrt(jnp.square(x).sum(axis=1, keepdims=True))", "square overflows", "norm-by-squares"),
+            "axis=-1, keepdims=True)",
+        ),
+        (
+            *(difference_of_exponentials, {"x": [200.0]}, Outcome.NAN),
+            *("return jnp.log(jnp.exp(x) - jnp.exp(x - 1))", "exp overflows", "log-of-difference-of-exp"),
+            "jnp.expm1(",
         ),
         (
             *(slopes, TWO, Outcome.NAN, "e = jnp.exp(primals[0])", "exp overflows"),

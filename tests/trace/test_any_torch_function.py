@@ -204,7 +204,36 @@ def log_cosh(error: Any) -> Any:
     return torch.log(torch.cosh(error)).mean()
 
 
+def root_mean_square_norm(x: Any, w: Any) -> Any:
+    variance = x.pow(2).mean(-1, keepdim=True)
+    return w * (x * torch.rsqrt(variance + 1e-6))
+
+
+def layer_norm(x: Any) -> Any:
+    mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
+    return (x - mean) / torch.sqrt(variance + 1e-5)
+
+
+def mixture(x: Any, w: Any) -> Any:
+    densities = torch.exp(-0.5 * x**2) / 2.5
+    return torch.log(0.5 * densities + 0.5 * w * torch.exp(-x))
+
+
+def difference_of_distributions(x: Any, y: Any) -> Any:
+    return torch.log(torch.exp(x) - torch.exp(y))
+
+
 FAULTS = (
+    Fault(
+        *(root_mean_square_norm, {"x": [[300.0, 400.0], [1.0, 2.0]], "w": [1.0, 0.5]}, LOST, "x.pow(2)", "overflows"),
+        *("inverse-rms-with-eps", FLOAT16),
+    ),
+    Fault(layer_norm, {"x": [[300.0, -400.0]]}, LOST, "x.var(", "overflows", "in-a-wider-format", FLOAT16),
+    Fault(mixture, {"x": [200.0], "w": [0.5]}, OVERFLOW, "", "", "log-of-factors-and-terms"),
+    Fault(
+        *(difference_of_distributions, {"x": [200.0], "y": [199.0]}, NAN, "torch.exp(x) -", "exp overflows"),
+        "log-of-difference-of-exp",
+    ),
     Fault(
         *(log_of_one_minus_sigmoid, {"x": [1.0, 20.0], "w": [1.0, 1.0]}, OVERFLOW, "q = 1 - p"),
         *("condition number", "log-of-one-minus-sigmoid"),

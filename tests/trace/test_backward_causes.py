@@ -16,7 +16,9 @@ from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Form
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
 from stablemax.trace.gradients.derivatives import Derivative, slope_at  # noqa: E402
+from stablemax.trace.gradients.singular_points import ZEROS_HANDED_BACK  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
+from stablemax.trace.torch.gradient_flow import ZEROS  # noqa: E402
 from stablemax.trace.torch.torch_trace import TorchCode  # noqa: E402
 
 Function = Callable[..., Any]
@@ -461,3 +463,7 @@ def test_difference_quotients_tell_derivatives_from_kinks_and_poles(
     slope = slope_at(TorchCode(given, fmt, function, function), 0, fmt)
     found = tuple(None if side is None else float(side) for side in (slope.left, slope.right))
     assert (slope.kind, found) == (kind, sides)
+
+
+def test_what_hands_back_a_gradient_of_0_is_listed() -> None:
+    assert {kind for kind, _ in ZEROS.values()} == set(ZEROS_HANDED_BACK)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablemax.numerics.formats import FLOAT16, FLOAT32
+from stablemax.numerics.formats import FLOAT16, FLOAT32, FLOAT64
 from stablemax.results import Outcome
 from stablemax.trace.cures import deriving, recognising
 from stablemax.trace.cures.matching import X as X_LEAF
@@ -188,6 +188,28 @@ def normalised(x: Any) -> Any:
     return x / (size + 1e-8)
 
 
+def root_mean_square_norm(x: Any) -> Any:
+    mean = np.mean(x**2, axis=-1, keepdims=True)
+    return x / np.sqrt(mean + 1e-6)
+
+
+def unit_length(x: Any) -> Any:
+    return x / np.sqrt((x * x).sum() + 1e-12)
+
+
+def relative_power(a: Any, b: Any) -> Any:
+    return a**2 / (b**2 + 1e-12)
+
+
+def share(a: Any, b: Any) -> Any:
+    return a / (b + 1e-50)
+
+
+def dice(p: Any, t: Any) -> Any:
+    overlap = 2 * (p * t).sum()
+    return overlap / ((p * p).sum() + (t * t).sum() + 1e-8)
+
+
 def totals(x: Any) -> Any:
     return x.sum(axis=0)
 
@@ -256,6 +278,19 @@ FAULTS = (
     Fault(entropy_term, {"p": X([1e-9])}, LOST, "np.log(1 - p)", "absorbed", "log-of-one-minus"),
     Fault(confidence, {"p": X([1.0])}, LOST, "np.log(p + 1e-10)", "absorbed", "log-with-eps"),
     Fault(normalised, {"x": X([0.0, 0.0])}, NAN, "size + 1e-8", "add gives 0", "inverse-with-eps", FLOAT16),
+    Fault(
+        root_mean_square_norm,
+        {"x": X([[300.0, 400.0], [1.0, 2.0]])},
+        *(LOST, "np.mean(x**2", "overflows", "rms-with-eps", FLOAT16),
+    ),
+    Fault(unit_length, {"x": X([3e25, 4e25])}, LOST, "np.sqrt(", "overflows", "root-of-squares-with-eps"),
+    Fault(relative_power, {"a": X([3e25]), "b": X([4e25])}, NAN, "a**2 /", "overflows", "ratio-of-squares-with-eps"),
+    Fault(share, {"a": X([0.0, 1.0]), "b": X([0.0, 1.0])}, NAN, "b + 1e-50", "add gives 0", "inverse-with-eps"),
+    Fault(
+        dice,
+        {"p": X([300.0, 200.0]), "t": X([200.0, 200.0])},
+        *(NAN, "2 * (p * t)", "overflows", "in-a-wider-format", FLOAT16),
+    ),
     Fault(totals, {"x": np.ones((3000, 2))}, Outcome.INACCURATE, "x.sum(axis=0)", "sum", "sum-in-half", FLOAT16),
     Fault(complement, {"x": X([1e-9])}, LOST, "1 - rest", "cancels", "term-minus-difference"),
 )
@@ -309,16 +344,49 @@ def test_code_that_fails_on_an_ordinary_input_where_the_users_holds_is_not_told(
     only_large = Pattern("only-large", (log(add(1, exp(X_LEAF))),), why="", numpy=("{x}",))
     monkeypatch.setattr(recognising, "PATTERNS", (only_large,))
     monkeypatch.setattr(deriving, "LOG_FORMS", ())
-    trace = traced(positive_part, {"x": X([200.0])})
+    trace = traced(positive_part, {"x": X([1000.0])})
     assert (trace.outcome, trace.pattern, trace.instead) == (OVERFLOW, "", "")
 
 
-def test_that_an_input_is_too_large_for_a_cure_is_said() -> None:
-    trace = traced(helper, {"x": np.full(12000, 200.0)})
-    assert (trace.outcome, trace.pattern) == (OVERFLOW, "")
-    assert (
-        "no cure is looked for where operations give more than 32,768 numbers: give a part of the input" in trace.notes
-    )
+def test_the_cure_of_a_large_input_is_found_on_rows_that_fail_and_run_on_all() -> None:
+    x = np.full(12000, 3.0)
+    x[7777] = 200.0
+    trace = traced(helper, {"x": x})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "log-of-one-plus-exp")
+    assert "Found on 3 of 12,000 rows, and run on all of this input in float32, it holds" in trace.instead_why
+
+
+def test_rows_of_a_large_input_are_found_by_halves_where_the_result_is_one_number() -> None:
+    def mean_softplus(x: Any) -> Any:
+        e = np.exp(x)
+        return np.log(1 + e).mean()
+
+    x = np.full(12000, 3.0)
+    x[7777] = 200.0
+    trace = traced(mean_softplus, {"x": x})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "log-of-one-plus-exp")
+    assert "return np.logaddexp(0, x).mean()" in trace.instead
+
+
+def test_labels_go_along_with_their_rows_and_all_are_judged_as_some_are() -> None:
+    logits = np.tile(np.array([[5.0, 0.0, 1.0], [0.0, 9.0, 2.0]]), (2000, 1))
+    logits[3000] = 0.0, 300.0, 1.0
+    trace = traced(cross_entropy, {"logits": logits, "labels": np.tile(X([0, 1]), 2000)})
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "log-of-softmax")
+    assert "of 4,000 rows, and run on all of this input in float32, it holds" in trace.instead_why
+
+
+def test_what_cures_some_rows_of_a_large_input_and_not_all_is_not_told() -> None:
+    def two_faults(x: Any) -> Any:
+        e = np.exp(x)
+        # The sine of 1004 is negative, and has no logarithm.
+        return np.where(x == 1004, np.log(e + np.sin(x)), np.log(1 + e)).mean()
+
+    x = np.full(12000, 3.0)
+    x[100], x[11000] = 1004.0, 1000.0
+    trace = traced(two_faults, {"x": x})
+    assert (trace.outcome.is_failure, trace.instead) == (True, "")
+    assert "operations give more than 32,768 numbers: a cure was looked for on some rows, and none holds" in trace.notes
 
 
 def test_a_formula_with_an_operation_more_is_no_pattern() -> None:
@@ -337,7 +405,7 @@ def test_two_arrays_of_the_same_numbers_are_not_taken_for_one() -> None:
         return np.sqrt(total)
 
     trace = traced(products, {"x": X([3e20, 4e20]), "y": X([3e20, 4e20])})
-    assert (trace.outcome, trace.pattern) == (OVERFLOW, "")
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "in-a-wider-format")
 
 
 @pytest.mark.parametrize(("function", "arguments"), SOUND, ids=lambda one: getattr(one, "__name__", ""))
@@ -421,6 +489,10 @@ def direction(x: Any) -> Any:
     return x / length
 
 
+def spread(x: Any) -> Any:
+    return 1 / (x + 1e-50)
+
+
 def free_energy(mean: Any, logvar: Any) -> Any:
     variance = np.exp(logvar)
     return (mean**2 + variance - logvar).sum()
@@ -431,6 +503,7 @@ def free_energy(mean: Any, logvar: Any) -> Any:
     [
         (direction, {"x": X([[3.0, 4.0], [0.0, 0.0]])}, "unit-vector-of-zero", "it gives 0 for the vector 0"),
         (entropy, {"p": X([0.0, 1.0, 0.5])}, "x-log-x", "it gives 0 for 0 log 0"),
+        (spread, {"x": X([0.0, 1.0])}, "inverse-with-vanished-eps", "the least normal number of the format"),
         (free_energy, {"mean": X([0.0]), "logvar": X([100.0])}, "exp-beyond-range", "above 88, and its gradient is 0"),
     ],
 )
@@ -444,6 +517,95 @@ def test_where_the_formula_has_no_number_another_function_is_told_as_such(
     names: dict[str, Any] = {}
     exec(trace.instead, names)
     assert np.isfinite(names[function.__name__](*map(FLOAT32.cast, arguments.values()))).all()
+
+
+def with_a_parameter(x: Any, small: Any = 1e-10, power: Any = 3.0) -> Any:
+    return np.log(x**power) + np.log(x / 1e30 + small)
+
+
+def test_a_number_that_the_code_names_keeps_its_name() -> None:
+    trace = traced(with_a_parameter, {"x": X([1e20, 2e20])})
+    assert trace.pattern == "log-of-power"
+    assert "power * np.log(np.abs(x))" in trace.instead
+
+
+def test_a_mean_keeps_counting_what_it_is_of() -> None:
+    trace = traced(geometric_mean, {"x": np.full(50, 0.1)})
+    assert "1 / x.size" in trace.instead
+
+
+# --- a wider format -------------------------------------------------------------------------------------
+
+
+def test_a_wider_format_is_told_last_and_where_it_ends() -> None:
+    trace = traced(dice, {"p": X([300.0, 200.0]), "t": X([200.0, 200.0])}, FLOAT16)
+    assert trace.instead.endswith(
+        "def dice(p: Any, t: Any) -> Any:\n"
+        "    dtype = p.dtype\n"
+        "    p = p.astype(np.float32)\n"
+        "    t = t.astype(np.float32)\n"
+        "    overlap = 2 * (p * t).sum()\n"
+        "    return (overlap / ((p * p).sum() + (t * t).sum() + 1e-8)).astype(dtype)\n"
+    )
+    assert "float32 has more of both, and breaks in the same way further out. Run on this input" in trace.instead_why
+
+
+def test_a_wider_format_that_breaks_as_well_is_not_told() -> None:
+    assert traced(dice, {"p": X([3e200]), "t": X([2e200])}, FLOAT64).instead == ""
+    assert traced(in_steps, {"x": X([1004.0])}).instead == ""
+
+
+def in_steps(x: Any) -> Any:
+    e = np.exp(x)
+    return (e - np.sin(x)) / (e + 2)
+
+
+def test_a_helper_that_overflows_gets_the_wider_format_itself() -> None:
+    def caller(x: Any) -> Any:
+        return power_in_thousands(x.astype(np.float16))
+
+    trace = traced(caller, {"x": X([300.0, 400.0])}, FLOAT16)
+    assert trace.pattern == "in-a-wider-format"
+    assert "def power_in_thousands" in trace.instead
+    assert traced(caller, {"x": X([300.0, 400.0])}, FLOAT16).outcome.is_failure, "the user's function is as it was"
+
+
+def power_in_thousands(x: Any) -> Any:
+    squares = x * x
+    return squares.mean() / 1000
+
+
+# --- errors from before ---------------------------------------------------------------------------------
+
+
+def softplus_of_a_phase(x: Any) -> Any:
+    phase = np.cos(x * x)
+    e = np.exp(2000 * phase)
+    return np.log(1 + e)
+
+
+# The squares are rounded by up to 0.016, and so are the cosines; 2000 times these overflow exp in float64.
+PHASES = {"x": X([12345678.9, 12345679.3])}
+
+
+def test_a_part_is_cured_for_what_came_into_it_where_an_error_from_before_stays() -> None:
+    trace = traced(softplus_of_a_phase, PHASES, FLOAT64)
+    assert (trace.outcome, trace.pattern) == (OVERFLOW, "log-of-one-plus-exp")
+    assert "return np.logaddexp(0, 2000 * phase)" in trace.instead
+    assert "this part holds for what came into it" in trace.instead_why
+    assert "of 2 numbers still lack half of their digits, for another reason" in trace.instead_why
+    names: dict[str, Any] = {}
+    exec(trace.instead, names)
+    assert np.isfinite(names["softplus_of_a_phase"](PHASES["x"])).all()
+
+
+def test_a_part_that_only_hands_on_what_came_in_is_told_nothing() -> None:
+    def phase_again(x: Any) -> Any:
+        return np.log(np.exp(np.cos(x * x)))
+
+    # A rounding of the input moves the phase as much: no part of the code is to blame, and none to be written anew.
+    trace = traced(phase_again, PHASES, FLOAT64)
+    assert (trace.outcome, trace.instead) == (Outcome.OK, "")
 
 
 # --- results that are exactly 0 -------------------------------------------------------------------------

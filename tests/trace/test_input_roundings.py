@@ -154,3 +154,17 @@ def test_an_error_that_only_trace_counts_is_said_to_be_small_on_the_scale_of_the
     assert (judged_input(small, HeldTo()).loses_small, judged_input(small, HeldTo()).is_broken) == (True, False)
     assert judged_input(small, HeldTo(by_value=True)).is_broken
     assert judged_input(alone, HeldTo()).is_broken
+
+
+@pytest.mark.parametrize("is_beyond", [lambda s: s > 0.3, lambda s: s == 0.3])
+def test_a_branch_that_rounding_decides_is_told_though_a_rounding_of_the_input_decides_it_too(
+    is_beyond: Callable[[Any], Any],
+) -> None:
+    def sides(x: Any) -> Any:
+        return x if is_beyond(x.sum()) else -x
+
+    trace, judged = verdicts(sides, FLOAT32, x=[0.1, 0.2])
+    assert judged.is_broken
+    assert trace.blame is not None
+    assert "in float32 and" in trace.blame.sentence
+    assert "in exact arithmetic" in trace.blame.sentence

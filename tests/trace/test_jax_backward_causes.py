@@ -14,7 +14,7 @@ import jax.numpy as jnp  # noqa: E402
 from stablemax.numerics.formats import FLOAT32  # noqa: E402
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
-from stablemax.trace.jax.jax_trace import JaxCode  # noqa: E402
+from stablemax.trace.jax.jax_code import JaxCode  # noqa: E402
 from stablemax.trace.own_truth import trace_any  # noqa: E402
 
 Function = Callable[..., Any]

@@ -15,7 +15,7 @@ from jax import lax  # noqa: E402
 from stablemax.numerics.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format  # noqa: E402
 from stablemax.trace.exact_cells import nearest  # noqa: E402
 from stablemax.trace.given_arguments import GivenArguments  # noqa: E402
-from stablemax.trace.jax.jax_trace import JaxCode  # noqa: E402
+from stablemax.trace.jax.jax_code import JaxCode  # noqa: E402
 from stablemax.trace.jax.plain_arithmetic import computed_alike  # noqa: E402
 
 X = np.random.default_rng(0).normal(size=(3, 4))

@@ -16,7 +16,8 @@ from stablemax.numerics.formats import FLOAT32, FLOAT64, Format  # noqa: E402
 from stablemax.operations import get_operation  # noqa: E402
 from stablemax.results import Outcome, Trace  # noqa: E402
 from stablemax.trace import trace_numpy  # noqa: E402
-from stablemax.trace.jax.jax_trace import JaxCode, trace_jax  # noqa: E402
+from stablemax.trace.jax.jax_code import JaxCode  # noqa: E402
+from stablemax.trace.jax.jax_trace import trace_jax  # noqa: E402
 from stablemax.trace.run import Given  # noqa: E402
 
 Made = Callable[[ModuleType], Callable[..., Any]]

@@ -162,7 +162,7 @@ def test_turns_of_a_loop_are_not_written_as_one_expression() -> None:
             alpha = alpha * np.exp(row)
         return np.log(alpha)
 
-    trace = traced(forward_algorithm, {"emissions": np.full((6, 2), -50.0)})
+    trace = traced(forward_algorithm, {"emissions": np.full((20, 2), -50.0)})
     assert (trace.outcome.is_failure, trace.instead) == (True, "")
 
 

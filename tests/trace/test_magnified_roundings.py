@@ -53,6 +53,20 @@ def test_the_operation_that_magnifies_is_blamed_whichever_of_its_inputs_was_roun
     assert all(sentence.startswith(operation) for sentence in blamed), blamed
 
 
+def test_an_operation_whose_condition_number_is_infinite_magnifies_too() -> None:
+    """Parallel vectors: arccos has no derivative at 1, and one ulp below 1 it is 3e-4."""
+
+    def angle(x: Any, y: Any) -> Any:
+        sizes = np.sqrt(x @ x) * np.sqrt(y @ y)
+        return np.arccos((x @ y) / sizes)
+
+    x = np.random.default_rng(4).normal(0, 1, 3).astype(np.float32)
+    y = (3 * x).astype(np.float32)
+    trace = trace_any(NumpyCode(GivenArguments(("x", "y"), (x, y)), FLOAT32, angle))
+    assert trace.blame is not None
+    assert "arccos magnifies" in trace.blame.sentence
+
+
 def test_an_operation_that_is_far_off_by_itself_keeps_the_blame() -> None:
     def excess(x: Any) -> Any:
         total = x.sum(axis=0)

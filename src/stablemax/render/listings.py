@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stablemax.operations import all_operations
@@ -14,6 +14,8 @@ from stablemax.render.forms import ResultKind, Rows
 if TYPE_CHECKING:
     from stablemax.hazards.catalogue import Hazard, HazardCase
     from stablemax.numerics.formats import Array, Threshold
+    from stablemax.trace.cures.pattern import Pattern
+    from stablemax.trace.gradients.singular_points import SingularPoint
 
 _SHOWN_CELLS = 64
 _COMMAND = "command"
@@ -32,6 +34,12 @@ _HAZARD_LEGEND = (
     "reason: what fails on it",
     "seen in: where it was reported, or the notebook that has it",
     "operations: what it is tried on",
+)
+_PATTERN_LEGEND = (
+    "formula: a formula that loses the result, and other code that is told where it holds",
+    "logarithm: the part that its operation has in the logarithm of a density or a likelihood, written term by term",
+    "format: the function in a wider number format, where no formula cures",
+    "gradient: an operator at a point where its derivative is infinite or has no value, told by trace --backward",
 )
 
 
@@ -139,16 +147,61 @@ def terms() -> Listing:
 
 
 def patterns() -> Listing:
-    """List the formulas that a trace knows a cure for."""
-    from stablemax.trace.cures.patterns import PATTERNS
-
+    """List the formulas that a trace knows a cure for, and the points at which a gradient is infinite or NaN."""
+    records = [*_formulas(), *_gradient_points()]
     return Listing(
-        [{"pattern": p.id, "formula": p.formula} for p in PATTERNS],
-        [
-            {"id": p.id, "formula": p.formula, "why": p.why, "numpy": p.numpy, "torch": p.torch, "jax": p.jax}
-            for p in PATTERNS
-        ],
+        [{"pattern": r["id"], "kind": r["kind"], "formula": r["formula"]} for r in records], records, _PATTERN_LEGEND
     )
+
+
+def _formulas() -> list[dict[str, Any]]:
+    from stablemax.trace.cures.deriving import FACTORS, LOG_OF_ONE, LOG_OF_TERMS
+    from stablemax.trace.cures.log_forms import LOG_FORMS
+    from stablemax.trace.cures.matching import formula_of
+    from stablemax.trace.cures.pattern import Pattern
+    from stablemax.trace.cures.patterns import PATTERNS
+    from stablemax.trace.cures.wider_format import WIDER_FORMAT
+
+    made = [(LOG_OF_TERMS, "log(a * exp(x) / b + c ** y)"), (FACTORS, "exp(x) * a ** y / gamma(b)")]
+    records = [_pattern(p, "formula", p.formula) for p in PATTERNS]
+    known = {p.id for p in PATTERNS}
+    for form in LOG_FORMS:
+        names = {"name": form.tree.name.replace("_", "-"), "formula": formula_of(form.tree)}
+        one = Pattern(
+            LOG_OF_ONE.id.format(**names), (), LOG_OF_ONE.why.format(**names), form.numpy, form.torch, form.jax
+        )
+        if one.id not in known:
+            records.append(_pattern(one, "logarithm", form.formula))
+    records += [_pattern(p, "logarithm", formula) for p, formula in made]
+    why = WIDER_FORMAT.why.format(narrow="a format", wide="a wider one")
+    return [*records, _pattern(replace(WIDER_FORMAT, why=why), "format", "any")]
+
+
+def _pattern(pattern: Pattern, kind: str, formula: str) -> dict[str, Any]:
+    code = {"numpy": pattern.numpy, "torch": pattern.torch, "jax": pattern.jax}
+    return {"id": pattern.id, "kind": kind, "formula": formula, "why": pattern.why, **code}
+
+
+def _gradient_points() -> list[dict[str, Any]]:
+    from stablemax.trace.gradients.singular_points import POINTS, ZEROS_HANDED_BACK
+
+    by_id: dict[str, list[SingularPoint]] = {}
+    for point in POINTS:
+        by_id.setdefault(point.id, []).append(point)
+    records: list[dict[str, Any]] = []
+    for name, points in by_id.items():
+        operators = dict.fromkeys(n.strip("_") for p in points for n in p.nodes if n.islower())
+        code = tuple(dict.fromkeys(cure for p in points for cure in p.cures))
+        records.append(
+            {"id": name, "kind": "gradient", "formula": f"backward of {', '.join(operators)}", "why": points[0].says,
+             "numpy": (), "torch": code, "jax": code}
+        )  # fmt: skip
+    for name, says in ZEROS_HANDED_BACK.items():
+        records.append(
+            {"id": name, "kind": "gradient", "formula": "backward of these, given 0", "why": says,
+             "numpy": (), "torch": (), "jax": ()}
+        )  # fmt: skip
+    return records
 
 
 def _operations(hazard: Hazard) -> str:

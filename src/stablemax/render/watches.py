@@ -34,7 +34,9 @@ def document(result: Watched) -> doc.Document:
         sections.append([doc.Heading("The steps before"), _steps(result), doc.aside(_STEPS_ARE)])
     if result.retrace is not None:
         listing = traces.document(dataclasses.replace(result.retrace, command=()))
-        sections += [[doc.Heading("The last operations, beside exact arithmetic")], *listing[2:]]
+        part = result.retrace.source.partition(": ")[2]
+        of_part = [doc.words(f"a part that shows the fault: {part}")] if part else []
+        sections += [[doc.Heading("The last operations, beside exact arithmetic"), *of_part], *listing[2:]]
     if result.instead:
         sections.append([doc.words(f"why: {result.instead_why}"), doc.Code("write this instead:", result.instead)])
     if result.repro:

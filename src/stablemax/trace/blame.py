@@ -152,19 +152,25 @@ def handed_on(steps: Sequence[Observation], culprit: Culprit) -> Culprit:
     step = steps[culprit.index]
     if step.kinds or step.error_ulp is None or step.error_ulp > _WELL_ROUNDED:
         return culprit
-    later = range(culprit.index + 1, len(steps))
-    index = next((i for i in later if _magnifies(steps[i])), None)
-    return culprit if index is None else Culprit(index, culprit.index)
+    before = max((s.error_ulp or 0.0 for s in steps[: culprit.index]), default=0.0)
+    for i in range(culprit.index + 1, len(steps)):
+        before = max(before, steps[i - 1].error_ulp or 0.0)
+        if _magnifies(steps[i], before):
+            return Culprit(i, culprit.index)
+    return culprit
 
 
-def _magnifies(step: Observation) -> bool:
-    """Tell whether an operation alone turns roundings of its inputs into errors of many ulps."""
+def _magnifies(step: Observation, before: float) -> bool:
+    """Tell whether an operation alone turns roundings of its inputs into errors of many ulps.
+
+    No operation before it is off by more than `before`.
+    """
     error, made = step.error_ulp or 0.0, step.local_error_ulp or 0.0
     if step.origin is Origin.CANCELLATION:
         return True
     condition = None if step.worst is None else step.worst.condition
     is_ill_conditioned = condition is not None and condition > MAGNIFIED
-    return is_ill_conditioned and error > MAGNIFIED * max(1.0, made)
+    return error > MAGNIFIED * max(1.0, made, 0.0 if is_ill_conditioned else before)
 
 
 def _in_the_backward_pass(steps: Sequence[Observation], index: int) -> int:

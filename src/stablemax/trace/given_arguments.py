@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class GivenArguments:
         shares = np.split(places.ravel(), ends)
         return tuple(s.reshape(a.shape) for s, a in zip(shares, self.arguments, strict=True))
 
-    def row(self, index: int) -> GivenArguments:  # noqa: ARG002 - nothing says that its numbers lie in rows
+    def row(self, index: int) -> Self:  # noqa: ARG002 - nothing says that its numbers lie in rows
         """Return the same."""
         return self
 
@@ -59,7 +59,7 @@ class GivenArguments:
         for name, array in zip(self.names, self.arguments, strict=True):
             if flat < array.size:
                 place = tuple(int(i) for i in np.unravel_index(flat, array.shape))
-                return f"{indexed(name, place)} = {array[place]!s}"
+                return self.written(name, array, place)
             flat -= array.size
         return ""
 
@@ -77,7 +77,11 @@ class GivenArguments:
         # Of two calls on one line the place may be of the other, with another shape.
         alike = [(name, array) for name, array in named if array.shape == shape and array.ndim == len(place)]
         alike = [(name, array) for name, array in alike if float(array[place]) in operands]
-        return f"{indexed(alike[0][0], place)} = {alike[0][1][place]!s}" if len(alike) == 1 else ""
+        return self.written(*alike[0], place) if len(alike) == 1 else ""
+
+    def written(self, name: str, array: Array, place: tuple[int, ...]) -> str:
+        """Write a number of an argument with its place."""
+        return f"{indexed(name, place)} = {array[place]!s}"
 
 
 def indexed(name: str, place: Sequence[int]) -> str:

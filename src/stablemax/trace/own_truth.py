@@ -6,14 +6,16 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
 from stablemax.numerics.formats import FLOAT64, FORMATS, Format
 from stablemax.results import Outcome, Trace
 from stablemax.text.vocabulary import NO_OPERATION
-from stablemax.trace.cures.telling import Judge, with_cure
+from stablemax.trace.cures.cure_judge import Judge
+from stablemax.trace.cures.telling import with_cure
+from stablemax.trace.cures.wider_format import WIDER_FORMAT
 from stablemax.trace.exact_cells import UNDECIDED, Special, is_ball
 from stablemax.trace.exact_truth import truth_of
 from stablemax.trace.given_arguments import GivenArguments, indexed
@@ -67,7 +69,7 @@ class OwnTruth:
         """The numbers of the result, each in a row."""
         return self.run.value.size, 1
 
-    def row(self, index: int) -> OwnTruth:  # noqa: ARG002 - nothing says that its numbers lie in rows
+    def row(self, index: int) -> Self:  # noqa: ARG002 - nothing says that its numbers lie in rows
         """Return the same."""
         return self
 
@@ -300,17 +302,22 @@ def trace_any(subject: Subject, max_ulp: float | None = None, **about: Unpack[Ab
     ('overflow',
      'exp overflows for 1 of 2 cells (first: x[1] = 200.0); it overflows above 88.723 in float32')
     """
-    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
-    run = trusted(subject.observed(), subject)
-    truth = OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp)
+    run, truth = _truth_about(subject, max_ulp)
     if truth.reading(run).as_good_as_zero is not None:
         about["notes"] = (*about.get("notes", ()), _ZERO)
     trace = subject.explained(tell(subject, truth, about, run), truth)
     if trace.outcome.is_failure and _is_small(truth.reading(run), run):
         trace = replace(trace, notes=(*trace.notes, _SMALL))
     if not trace.pattern:
-        trace = with_cure(trace, subject, Judge(truth.reading(run), run))
-    return trace if trace.instead else _excused(trace, truth, about)
+
+        def judge_of(other: Subject) -> Judge:
+            of_other, truth_of_other = _truth_about(other, max_ulp)
+            return Judge(truth_of_other.reading(of_other), of_other)
+
+        trace = with_cure(trace, subject, Judge(truth.reading(run), run), judge_of)
+    # Any rounding of the input is less in a wider format: that code holds there says nothing against this one.
+    is_better_known = trace.instead and trace.pattern != WIDER_FORMAT.id
+    return trace if is_better_known else _excused(trace, truth, about)
 
 
 def _is_small(reading: Reading, run: Run) -> bool:
@@ -327,4 +334,13 @@ def _excused(trace: Trace, truth: OwnTruth, about: About) -> Trace:
     if not reading.excused_cells(run.value).any():
         return trace
     told = tell(truth.subject, truth, about, run)
-    return replace(told, notes=trace.notes) if told.outcome.is_failure else told
+    if not told.outcome.is_failure:
+        return told
+    return replace(told, notes=trace.notes, pattern=trace.pattern, instead=trace.instead, instead_why=trace.instead_why)
+
+
+def _truth_about(subject: Subject, max_ulp: float | None) -> tuple[Run, OwnTruth]:
+    """Run code, and return the run with what exact arithmetic says of it."""
+    assert isinstance(subject.given, GivenArguments), "any function gets named arguments"
+    run = trusted(subject.observed(), subject)
+    return run, OwnTruth(subject, subject.given, run, format_of_run(run, subject.format), max_ulp)

@@ -226,11 +226,15 @@ class Subject(ABC):
         """True where the result is what autograd makes of the function's output."""
         return False
 
-    #: The three methods below are there: of code without them no cure is looked for.
+    #: The four methods below are there: of code without them no cure is looked for.
     records_flow = False
 
     def recorded(self, bits: int = FIRST_BITS) -> tuple[Run, Flow]:
         """Run the code and record its data flow."""
+        raise NotImplementedError
+
+    def recorded_from(self, key: Hashable, bits: int) -> Flow:
+        """Record the data flow where the shadow starts from what an operation, by its key, really got."""
         raise NotImplementedError
 
     def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:

@@ -81,9 +81,9 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     """Run code on an input, and hold its result against its exact shadow.
 
     A cell without an exact value counts where only an infinity of the code's own takes it away, as trace says. A cell
-    that lost digits does not count where its exact value lies below the smallest normal number; where its error
-    is small on the scale of the result, its largest number, unless all values count; and where one rounding of the
-    inputs explains it: code is held to more only where its trace knows better code, and is asked.
+    that lost digits does not count where its exact value and what came out lie below the smallest normal number; where
+    its error is small on the scale of the result, its largest number, unless all values count; and where roundings of
+    the inputs explain it: code is held to more only where its trace knows better code, and is asked.
 
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.trace.numpy.numpy_run import NumpyCode
@@ -110,6 +110,7 @@ def judged_input(subject: Subject, held_to: HeldTo) -> JudgedInput:
     size = np.abs(truth.nearest.ravel())
     has_digits = np.isin(codes, [CODES.index(o) for o in (Outcome.INACCURATE, Outcome.LOST)])
     tiny = has_digits & (size > 0) & (size < fmt.smallest_normal)
+    tiny &= np.abs(run.value.astype(np.float64).ravel()) < fmt.smallest_normal
     suspects = failing & has_digits & ~tiny
     small = suspects & (False if held_to.by_value else reading.small_on_scale(run.value).ravel())
     suspects &= ~small

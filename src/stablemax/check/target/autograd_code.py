@@ -10,7 +10,7 @@ from stablemax.trace.run import Inputs
 
 if TYPE_CHECKING:
     from stablemax.check.target.messages import Target
-    from stablemax.trace.jax.jax_trace import JaxCode
+    from stablemax.trace.jax.jax_code import JaxCode
     from stablemax.trace.torch.torch_trace import TorchCode
 
 
@@ -24,6 +24,6 @@ def autograd_code(
         from stablemax.trace.torch.torch_trace import TorchCode
 
         return TorchCode(given, fmt, function, code, device or "cpu", backward, upstream and backward, leaves=leaves)
-    from stablemax.trace.jax.jax_trace import JaxCode
+    from stablemax.trace.jax.jax_code import JaxCode
 
     return JaxCode(given, fmt, function, code, device, backward, upstream and backward, leaves=leaves)

@@ -46,9 +46,7 @@ def written(code: str, match: Match, names: dict[str, str], backend: str) -> str
     >>> written("np.log1p(({x} - 1) + {eps})", match, {"x": "p"}, "numpy")
     'np.log1p((p - 1) + 1e-06)'
     """
-    values = {**{name: repr(whole(number)) for name, number in match.constants.items()}, **names, "k": "2"}
-    if "k" in match.constants:
-        values["k"] = repr(whole(match.constants["k"]))
+    values = {"k": "2", **{name: repr(_whole(number)) for name, number in match.constants.items()}, **names}
     fmt = format_or_none(match.root.values.dtype) if "{limit}" in code else None
     if fmt is not None:
         values["limit"] = str(math.floor(fmt.exp_overflow.real))
@@ -82,8 +80,7 @@ def _axis_words(match: Match, backend: str, names: dict[str, str]) -> dict[str, 
     return {"axis": f"axis={axis}", "dim": dim, "of_dim": of_dim, "keep": keep, "count": count}
 
 
-def whole(number: float) -> float | int:
-    """Return a number as an integer where it is one."""
+def _whole(number: float) -> float | int:
     return int(number) if number == int(number) and abs(number) < 2**31 else number
 
 

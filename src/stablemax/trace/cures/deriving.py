@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from stablemax.trace.cures.applying import whole
 from stablemax.trace.cures.leaf_names import in_order
 from stablemax.trace.cures.log_forms import LOG_FORMS, Steepness
-from stablemax.trace.cures.matching import Apply, Leaf, Match, Matcher, Number, formula_of, log
+from stablemax.trace.cures.matching import Apply, Leaf, Match, Matcher, Number, formula_of, log, with_constant
 from stablemax.trace.cures.pattern import Pattern
 
 if TYPE_CHECKING:
@@ -81,10 +78,10 @@ class Deriver:
         if settled is None or not settled.leaves or self._is_of_a_loop(settled):
             return
         assert isinstance(tree, Apply), "it was made of an operation"
-        code = tuple(dict.fromkeys(_simplified(text) for text in texts))
+        code = tuple(dict.fromkeys(texts))
         codes = {"numpy": (), "torch": (), "jax": (), self.backend: code}
         yield (
-            dataclasses.replace(kind, trees=(tree,), numpy=codes["numpy"], torch=codes["torch"], jax=codes["jax"]),
+            replace(kind, trees=(tree,), numpy=codes["numpy"], torch=codes["torch"], jax=codes["jax"]),
             settled,
         )
 
@@ -107,15 +104,15 @@ class Deriver:
         """Return the logarithm of an operand: by a form of what made it, or else as it stands."""
         number = self._number(operand)
         if number is not None:
-            text = f"math.log({number!r})" if number > 0 and number != 1 else "0"
-            return _Derived((text,), Number(number), match) if number > 0 else None
+            plain = self._constant(operand, number, match)
+            return replace(plain, texts=(f"math.log({plain.texts[0]})",)) if number > 0 else None
         for form in LOG_FORMS:
             views = self.matcher.operand_views(form.tree.name, operand, frame, match)
             found = next(self._by(form, views), None)
             if found is not None:
                 return found
         plain = self._plain(operand, frame, match)
-        return dataclasses.replace(plain, texts=(_LOG[self.backend].format(of_size.format(plain.texts[0])),))
+        return replace(plain, texts=(_LOG[self.backend].format(of_size.format(plain.texts[0])),))
 
     def _by(self, form: LogForm, views: Iterator[tuple[list[Operand], int, Match]]) -> Iterator[_Derived]:
         """Yield the logarithm by a form, of each view of its operation in which it holds."""
@@ -144,7 +141,7 @@ class Deriver:
                 whole_one = self._plain(operand, frame, before) if form.reads_whole else None
                 part = self._log_of(operand, frame, before if whole_one is None else whole_one.match, size)
                 if part is not None and whole_one is not None:
-                    part = dataclasses.replace(part, whole=whole_one.texts[0])
+                    part = replace(part, whole=whole_one.texts[0])
             else:
                 part = self._plain(operand, frame, before)
             if part is None:
@@ -156,14 +153,19 @@ class Deriver:
         """Return an operand as it stands: a number, or a leaf with a name of its own."""
         number = self._number(operand)
         if number is not None:
-            return _Derived((repr(whole(number)),), Number(number), match)
+            return self._constant(operand, number, match)
         same = (
             name for name, leaf in match.leaves.items() if frame in leaf and self.matcher.is_same(leaf[frame], operand)
         )
         free = (letter for letter in _LETTERS if letter not in match.leaves)
         name = next(same, None) or next(free, f"x{len(match.leaves)}")
         leaves = {**match.leaves, name: {frame: operand}}
-        return _Derived((f"{{{name}}}",), Leaf(name), dataclasses.replace(match, leaves=leaves))
+        return _Derived((f"{{{name}}}",), Leaf(name), replace(match, leaves=leaves))
+
+    def _constant(self, operand: Operand, number: float, match: Match) -> _Derived:
+        """Return a number that the code writes, or names: its source may tell."""
+        name = f"n{len(match.constants) + 1}"
+        return _Derived((f"{{{name}}}",), Number(number), with_constant(match, name, number, operand))
 
     def _number(self, operand: Operand) -> float | None:
         """Return the number that the code itself writes there."""
@@ -183,7 +185,7 @@ class Deriver:
         # The first one tells how many axes there are.
         ordered = sorted(match.leaves.items(), key=lambda leaf: -1 in leaf[1])
         leaves = {name: {min(frame, 0): operand} for name, by_frame in ordered for frame, operand in by_frame.items()}
-        return None if ordered and -1 in ordered[0][1] else dataclasses.replace(match, leaves=leaves, frames=(first,))
+        return None if ordered and -1 in ordered[0][1] else replace(match, leaves=leaves, frames=(first,))
 
 
 def _log_of(tree: Tree, forms: int) -> Pattern:
@@ -191,7 +193,7 @@ def _log_of(tree: Tree, forms: int) -> Pattern:
     if forms > 1 or not isinstance(tree, Apply):
         return LOG_OF_TERMS
     names = {"name": tree.name.replace("_", "-"), "formula": formula_of(tree)}
-    return dataclasses.replace(LOG_OF_ONE, id=LOG_OF_ONE.id.format(**names), why=LOG_OF_ONE.why.format(**names))
+    return replace(LOG_OF_ONE, id=LOG_OF_ONE.id.format(**names), why=LOG_OF_ONE.why.format(**names))
 
 
 _PRODUCTS = frozenset(("multiply", "divide", "power", "reciprocal", "sqrt"))
@@ -214,32 +216,3 @@ def _filled(form: LogForm, backend: str, parts: Sequence[_Derived], way: int) ->
 def _bracketed(text: str) -> str:
     """Put an expression in brackets that is more than a name."""
     return text if re.fullmatch(r"\{\w+\}", text) else f"({text})"
-
-
-class _Simplified(ast.NodeTransformer):
-    """Leaves out terms of 0: the logarithm of a factor of 1."""
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        """Leave out a term of 0."""
-        self.generic_visit(node)
-        is_sum = isinstance(node.op, (ast.Add, ast.Sub))
-        if is_sum and _is_zero(node.right):
-            return node.left
-        if is_sum and _is_zero(node.left):
-            return node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right)
-        return node
-
-
-def _is_zero(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value == 0
-
-
-def _simplified(text: str) -> str:
-    """Leave out terms of 0, and brackets that nothing needs; letters and words of axes stay in theirs.
-
-    >>> _simplified("np.exp((0 + ({x})) - (np.log({y})))"), _simplified("({x}).sum({axis}{keep})")
-    ('np.exp({x} - np.log({y}))', '{x}.sum({axis}{keep})')
-    """
-    # A letter in braces is a set, which is Python as it stands.
-    tree = _Simplified().visit(ast.parse(text.replace("{keep}", ", {keep}"), mode="eval"))
-    return ast.unparse(tree).replace(", {keep}", "{keep}")

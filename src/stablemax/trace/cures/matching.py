@@ -73,7 +73,8 @@ _AS_CODE = MappingProxyType(
         "power": "({} ** {})", "square": "({} ** 2)", "negative": "(-{})", "reciprocal": "(1 / {})",
         "rsqrt": "(1 / sqrt({}))", "minus_sigmoid": "(1 - sigmoid({}))", "sum_of_squares": "sum({} ** 2)",
         "inner": "dot({}, {})", "weighted_sum": "({} @ {})", "one_plus": "(1 + {})", "one_minus": "(1 - {})",
-        "one_minus_exp": "(1 - exp({}))",
+        "one_minus_exp": "(1 - exp({}))", "binary_cross_entropy.none": "bce({}, {})",
+        "binary_cross_entropy.mean": "mean(bce({}, {}))", "binary_cross_entropy.sum": "sum(bce({}, {}))",
     }
 )  # fmt: skip
 
@@ -195,6 +196,8 @@ class Match:
     #: Leaves by name; those inside a frame by its number, others by -1.
     leaves: Mapping[str, Mapping[int, Operand]] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
+    #: The constants as operations read them: their source may name them.
+    constant_operands: Mapping[str, Operand] = field(default_factory=dict)
     frames: tuple[Frame, ...] = ()
     nodes: tuple[FlowNode, ...] = ()
 
@@ -262,7 +265,7 @@ class Matcher:
         elif isinstance(tree, Constant):
             number = self.number(operand)
             if number is not None and match.constants.get(tree.name, number) == number:
-                yield _with(match, constants={**match.constants, tree.name: number})
+                yield with_constant(match, tree.name, number, operand)
         elif isinstance(tree, Leaf):
             yield from self._leaf(tree.name, operand, frame, match)
         else:
@@ -363,7 +366,8 @@ class Matcher:
         flat = operand.values.ravel().astype(np.float64)
         if not flat.size or (flat != flat[0]).any() or self.flow.origin(operand) is not None:
             return None
-        return float(flat[0])
+        # As the code writes it: JAX has rounded it to the format already.
+        return float(str(operand.values.ravel()[0]))
 
     def is_same(self, one: Operand, other: Operand) -> bool:
         """Tell whether two operands are the same numbers of the run, and not only equal ones."""
@@ -391,8 +395,17 @@ def _weighted(
     yield [array, weights.at(array.shape, None)], len(match.frames), _with(match, frames=frames)
 
 
+_FIELDS = ("root", "leaves", "constants", "constant_operands", "frames", "nodes")
+
+
+def with_constant(match: Match, name: str, number: float, operand: Operand) -> Match:
+    """Return a match with one more constant."""
+    operands = {**match.constant_operands, name: operand}
+    return _with(match, constants={**match.constants, name: number}, constant_operands=operands)
+
+
 def _with(match: Match, **changes: object) -> Match:
-    kept = {name: getattr(match, name) for name in ("root", "leaves", "constants", "frames", "nodes")}
+    kept = {name: getattr(match, name) for name in _FIELDS}
     return Match(**{**kept, **changes})
 
 

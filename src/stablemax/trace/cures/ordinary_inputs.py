@@ -24,10 +24,13 @@ _LEAST_SHARE, _SHARE = 0.01, 0.3
 """Numbers from 0 to 1 whose largest is not tiny may be probabilities: they stay below 1."""
 
 
-def holds_on_ordinary_inputs(subject: Subject, new: Rewritten, fmt: Format, bits: int) -> bool:
+def holds_on_ordinary_inputs(
+    subject: Subject, new: Rewritten, fmt: Format, bits: int, *, extending: bool = False
+) -> bool:
     """Tell whether code is good on every ordinary input on which the user's own is.
 
-    Of arrays that were scaled one by one, which may belong together, infinite results are left out.
+    Of arrays that were scaled one by one, which may belong together, infinite results are left out; with `extending`,
+    for code of another function that is finite where the user's is not, of all.
     """
     for ordinary, is_together in _ordinary(subject):
         try:
@@ -44,6 +47,8 @@ def holds_on_ordinary_inputs(subject: Subject, new: Rewritten, fmt: Format, bits
         if again.value.shape != run.value.shape:
             return False
         judged = np.ones(run.value.shape, dtype=bool) if is_together else is_ball(run.exact).reshape(run.value.shape)
+        if extending:
+            judged = judged & np.isfinite(run.value.astype(np.float64))
         if not is_good(again.value[judged], run.exact.reshape(run.value.shape)[judged], fmt):
             return False
     return True

@@ -88,6 +88,58 @@ OUT_OF_RANGE = (
         jax=("jnp.linalg.norm({x} / jnp.abs({x}).max(), {axis}{keep}) * jnp.abs({x}).max() / jnp.sqrt({count})",),
     ),
     Pattern(
+        "root-of-squares-with-eps",
+        (sqrt(add(_SQUARES(X), EPS)),),
+        why="a square leaves the range of the format where the root does not",
+        numpy=("np.hypot(np.hypot.reduce({x}, {axis}{keep}), math.sqrt({eps}))",),
+        torch=(
+            "torch.sqrt(({x}.float() ** 2).sum({dim}{keep}) + {eps}).to({x}.dtype)",
+            "torch.sqrt(({x}.double() ** 2).sum({dim}{keep}) + {eps}).to({x}.dtype)",
+        ),
+        jax=(
+            "jnp.hypot(jnp.linalg.norm({x} / jnp.abs({x}).max({axis}, keepdims=True), {axis}{keep})"
+            " * jnp.abs({x}).max({axis}{keep}), math.sqrt({eps}))",
+        ),
+    ),
+    Pattern(
+        "rms-with-eps",
+        (sqrt(add(mean(square(X)), EPS)),),
+        why="a square leaves the range of the format, or vanishes, where the root does not",
+        numpy=("np.hypot(np.hypot.reduce({x} / math.sqrt({count}), {axis}{keep}), math.sqrt({eps}))",),
+        torch=(
+            "torch.sqrt(({x}.float() ** 2).mean({dim}{keep}) + {eps}).to({x}.dtype)",
+            "torch.sqrt(({x}.double() ** 2).mean({dim}{keep}) + {eps}).to({x}.dtype)",
+        ),
+        jax=(
+            "jnp.sqrt(jnp.mean(jnp.square({x}.astype(jnp.float32)), {axis}{keep}) + {eps}).astype({x}.dtype)",
+            "jnp.hypot(jnp.linalg.norm({x} / jnp.abs({x}).max({axis}, keepdims=True), {axis}{keep})"
+            " * jnp.abs({x}).max({axis}{keep}) / math.sqrt({count}), math.sqrt({eps}))",
+        ),
+    ),
+    Pattern(
+        "inverse-rms-with-eps",
+        (_RSQRT(add(mean(square(X)), EPS)),),
+        why="a square leaves the range of the format, or vanishes, where the inverse root does not",
+        numpy=("1 / np.hypot(np.hypot.reduce({x} / math.sqrt({count}), {axis}{keep}), math.sqrt({eps}))",),
+        torch=(
+            "torch.rsqrt(({x}.float() ** 2).mean({dim}{keep}) + {eps}).to({x}.dtype)",
+            "torch.rsqrt(({x}.double() ** 2).mean({dim}{keep}) + {eps}).to({x}.dtype)",
+        ),
+        jax=(
+            "jax.lax.rsqrt(jnp.mean(jnp.square({x}.astype(jnp.float32)), {axis}{keep}) + {eps}).astype({x}.dtype)",
+            "1 / jnp.hypot(jnp.linalg.norm({x} / jnp.abs({x}).max({axis}, keepdims=True), {axis}{keep})"
+            " * jnp.abs({x}).max({axis}{keep}) / math.sqrt({count}), math.sqrt({eps}))",
+        ),
+    ),
+    Pattern(
+        "ratio-of-squares-with-eps",
+        (divide(square(A), add(square(B), EPS)),),
+        why="a square leaves the range of the format where the quotient does not",
+        numpy=("({a} / np.hypot({b}, math.sqrt({eps}))) ** 2",),
+        torch=("({a} / torch.hypot({b}, torch.full_like({b}, math.sqrt({eps})))) ** 2",),
+        jax=("({a} / jnp.hypot({b}, math.sqrt({eps}))) ** 2",),
+    ),
+    Pattern(
         "root-of-product",
         (sqrt(multiply(A, B)),),
         why="the product leaves the range of the format where its root does not",
@@ -158,10 +210,24 @@ OUT_OF_RANGE = (
         "inverse-with-eps",
         (divide(A, add(X, EPS)),),
         why="the small number is none of the format, or is absorbed",
-        numpy=("({a} / ({x}.astype(np.float32) + {eps})).astype({x}.dtype)",),
-        torch=("({a} / ({x}.float() + {eps})).to({x}.dtype)",),
+        numpy=(
+            "({a} / ({x}.astype(np.float32) + {eps})).astype({x}.dtype)",
+            "({a} / ({x}.astype(np.float64) + {eps})).astype({x}.dtype)",
+        ),
+        torch=(
+            "({a} / ({x}.float() + {eps})).to({x}.dtype)",
+            "({a} / ({x}.double() + {eps})).to({x}.dtype)",
+        ),
         jax=("({a} / ({x}.astype(jnp.float32) + {eps})).astype({x}.dtype)",),
-        is_of_half=True,
+    ),
+    Pattern(
+        "inverse-with-vanished-eps",
+        (divide(A, add(X, EPS)),),
+        why="the small number, or its inverse, is beyond the range of the format",
+        extends="its small number is at least the least normal number of the format",
+        numpy=("{a} / ({x} + max({eps}, float(np.finfo({x}.dtype).tiny)))",),
+        torch=("{a} / ({x} + max({eps}, torch.finfo({x}.dtype).tiny))",),
+        jax=("{a} / ({x} + max({eps}, float(jnp.finfo({x}.dtype).tiny)))",),
     ),
     Pattern(
         "division-by-exp",

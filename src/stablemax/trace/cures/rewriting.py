@@ -81,10 +81,10 @@ def rewritten(
     choices = [list(itertools.islice(_expressions(source, f, flow, backend, taken), _MOST_TRIED)) for f in findings]
     for news in itertools.islice(itertools.product(*choices), _MOST_TRIED):
         text = _with_texts(source, findings, news)
-        compiled = None if text is None else _compiled(text, code)
+        compiled = None if text is None else compiled_like(text, code)
         if text is not None and compiled is not None:
             is_guess = any(new.is_guess for new in news)
-            yield Rewritten(f"{_imports(text, source.globals)}{text}", compiled, functions, is_guess)
+            yield Rewritten(f"{imports_of(text, source.globals)}{text}", compiled, functions, is_guess)
 
 
 def _source_of(
@@ -96,7 +96,7 @@ def _source_of(
     if code is None or any(source is None or source.code is not code for source in sources):
         return None
     names = sources[0].names if sources[0] is not None else {}
-    functions = _functions_of(code, names, called)
+    functions = functions_of(code, names, called)
     block = block_of(code)
     tree = parsed(block, code.co_firstlineno)
     if not functions or not isinstance(tree, ast.FunctionDef):
@@ -107,7 +107,7 @@ def _source_of(
     return FunctionSource(block, code.co_firstlineno, tree, names), code, functions
 
 
-def _functions_of(code: CodeType, names: dict[str, Any], called: Callable[..., Any] | None) -> tuple[FunctionType, ...]:
+def functions_of(code: CodeType, names: dict[str, Any], called: Callable[..., Any] | None) -> tuple[FunctionType, ...]:
     """Return the function objects that run a code object: what was called, what its module has by its name, others."""
     candidates: list[Any] = [None if called is None else python_function(called)]
     thing: Any = None
@@ -147,12 +147,40 @@ def _expressions(source: FunctionSource, finding: Finding, flow: Flow, backend: 
             before.append(f"{short} = {_tidy(text)}")
             text = short
         names[name] = text
-    for text in moved_texts(source, flow, match, written(finding.code, match, names, backend)):
-        yield _New(_tidy(text), tuple(before), whole_shape(flow, match) is not None)
+    named = _named_constants(source, finding, flow)
+    for constants in (named, {}) if named else ({},):
+        for text in moved_texts(source, flow, match, written(finding.code, match, {**names, **constants}, backend)):
+            yield _New(_tidy(text), tuple(before), whole_shape(flow, match) is not None)
 
 
-class _WithoutDoubleSigns(ast.NodeTransformer):
-    """Takes two minus signs for none."""
+def _named_constants(source: FunctionSource, finding: Finding, flow: Flow) -> dict[str, str]:
+    """Return what the source calls the numbers of a pattern that it does not write as such: its parameters."""
+    match, named = finding.match, dict[str, str]()
+    for name, operand in match.constant_operands.items():
+        text = leaf_text(source, flow, match, operand) if f"{{{name}}}" in finding.code else None
+        if text is not None and _read(ast.parse(text)):
+            named[name] = text
+    return named
+
+
+class _Tidy(ast.NodeTransformer):
+    """Takes two minus signs for none, and leaves out terms of 0: the logarithm of a factor of 1."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Take the logarithm of 1."""
+        self.generic_visit(node)
+        return ast.Constant(0) if ast.unparse(node) == "math.log(1)" else node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """Leave out a term of 0."""
+        self.generic_visit(node)
+        if not isinstance(node.op, (ast.Add, ast.Sub)):
+            return node
+        if _is_zero(node.right):
+            return node.left
+        if _is_zero(node.left):
+            return node.right if isinstance(node.op, ast.Add) else self.visit(ast.UnaryOp(ast.USub(), node.right))
+        return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         """Take both off."""
@@ -162,9 +190,13 @@ class _WithoutDoubleSigns(ast.NodeTransformer):
         return inner.operand if is_double and isinstance(inner, ast.UnaryOp) else node
 
 
+def _is_zero(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value == 0
+
+
 def _tidy(text: str) -> str:
     """Write an expression with no more brackets and signs than it needs."""
-    return ast.unparse(_WithoutDoubleSigns().visit(ast.parse(text, mode="eval")))
+    return ast.unparse(_Tidy().visit(ast.parse(text, mode="eval")))
 
 
 def _with_texts(source: FunctionSource, findings: Sequence[Finding], news: Sequence[_New]) -> str | None:
@@ -248,7 +280,7 @@ def _is_removable(function: ast.AST, statement: ast.stmt) -> bool:
     return False
 
 
-def _compiled(text: str, like: CodeType) -> CodeType | None:
+def compiled_like(text: str, like: CodeType) -> CodeType | None:
     """Compile a function so that its code may take the place of another's: with the same variables from outside."""
     around = f"def _outer({', '.join(like.co_freevars)}):\n{textwrap.indent(text, '    ')}"
     try:
@@ -265,7 +297,7 @@ def _compiled(text: str, like: CodeType) -> CodeType | None:
     return None
 
 
-def _imports(text: str, names: Mapping[str, Any]) -> str:
+def imports_of(text: str, names: Mapping[str, Any]) -> str:
     """Write the imports of the modules that a function reads: its own file's, and those of the code of patterns."""
     lines = []
     for name in sorted(_read(ast.parse(text))):

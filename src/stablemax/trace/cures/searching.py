@@ -53,17 +53,24 @@ def findings(
     format, and their outputs are finite. With `beside_1` logarithms of probabilities are judged beside 1.
     """
     matcher = Matcher(flow)
-    for node in flow.nodes if nodes is None else nodes:
+    for node in bad_nodes(flow.nodes if nodes is None else nodes, extending=extending):
+        for pattern, match in patterns_at(matcher, node, backend, extending=extending):
+            yield from outputs_of(pattern, match, flow, backend, beside_1=beside_1)
+
+
+def bad_nodes(nodes: Iterable[FlowNode], *, extending: bool = False) -> Iterator[FlowNode]:
+    """Yield the operations whose outputs are not as good as their exact cells; with `extending` those not finite."""
+    for node in nodes:
         fmt = format_or_none(node.values.dtype)
         if node.name == "argument" or fmt is None:
             continue
         if np.isfinite(node.values.astype(np.float64)).all() if extending else is_good(node.values, node.cells, fmt):
             continue
-        for pattern, match in patterns_at(matcher, node, backend, extending=extending):
-            yield from _outputs(pattern, match, flow, backend, beside_1=beside_1)
+        yield node
 
 
-def _outputs(pattern: Pattern, match: Match, flow: Flow, backend: str, *, beside_1: bool) -> Iterator[Finding]:
+def outputs_of(pattern: Pattern, match: Match, flow: Flow, backend: str, *, beside_1: bool) -> Iterator[Finding]:
+    """Yield the expressions of a pattern whose output is as good as the exact cells of the root."""
     beside_1 = beside_1 and pattern.is_beside_1
     fmt = _narrowest(match)
     for code in _codes(pattern, match, backend):
@@ -120,7 +127,7 @@ def cures_of(
     First come single expressions, those with the blamed operation in them before others, then several together.
     """
     run, flow = subject.recorded(bits)
-    groups = _groups(findings(flow, subject.backend, extending=extending, beside_1=beside_1))
+    groups = grouped(findings(flow, subject.backend, extending=extending, beside_1=beside_1))
     # What computes more of the result anew is tried before its parts.
     places = {node.key: place for place, node in enumerate(flow.nodes)}
     groups.sort(
@@ -146,7 +153,7 @@ def cures_of(
         yield together, flow
 
 
-def _groups(found: Iterable[Finding]) -> list[list[Finding]]:
+def grouped(found: Iterable[Finding]) -> list[list[Finding]]:
     """Put what a loop finds again and again on one expression together."""
     groups: dict[Any, list[Finding]] = {}
     for finding in found:

@@ -224,6 +224,14 @@ POINTS = (
 """Those that are looked for, the special before the general."""
 
 
+ZEROS_HANDED_BACK = {
+    "untaken-branch": "where hands back 0 for the other branch, and an infinite derivative makes NaN of it",
+    "masked-out": "a mask, or what cuts off, hands back 0, and an infinite derivative makes NaN of it",
+    "zero-times-infinity": "the product with 0 hands back 0, and an infinite derivative makes NaN of it",
+}
+"""What hands back a gradient of 0 to such a point, by the ids of patterns."""
+
+
 def stem_of(node: str) -> str:
     """Return the name of a node without its number.
 

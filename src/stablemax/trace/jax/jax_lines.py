@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import CodeType
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import jax
+from jax.extend.source_info_util import current
 
 from stablemax.trace.cures.flow import SourceRange, range_of
 from stablemax.trace.observation import BACKWARD, FORWARD, Site
@@ -39,6 +40,10 @@ class Lines:
         if key not in self._sites:
             self._sites[key] = self._found(source, above)
         return self._sites[key]
+
+    def caller(self) -> Site:
+        """Find the line of the traced code that runs now."""
+        return self._found(SimpleNamespace(source_info=current()), Site())
 
     def expression(self, site: Site) -> str:
         """Return the expression that called an equation; empty where that is not known."""

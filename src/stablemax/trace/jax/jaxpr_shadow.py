@@ -94,7 +94,7 @@ class Shadowing:
             exact = computed(equation, inputs, lambda n: n.exact, values, self.in_float64)
         except NotFollowed:
             if any(n.cells is not None for n in floats):
-                self._lose(equation.name, site)
+                self.lose(equation.name, site)
             return self._without_shadow(values)
         local = self._local(equation, inputs, values, exact)
         return [
@@ -185,7 +185,7 @@ class Shadowing:
         if is_lost and not (equation.name == "convert_element_type" and _is_cut_alike(inputs[0], values[0])):
             losses = {"convert_element_type": "conversion to integers", "bitcast_convert_type": "the bits of a number"}
             what = "complex numbers" if equation.gives_complex else losses.get(equation.name, equation.name)
-            self._lose(what, site)
+            self.lose(what, site)
         return [Number(value) for value in values]
 
     def _compared(self, name: str, inputs: Sequence[Number], answers: Any, site: Site) -> Any:
@@ -198,7 +198,7 @@ class Shadowing:
             self.divergences.append(divergence_of(number, len(self.steps), site, text, floats, exact, operands))
         return exact if self.leads(number) else answers
 
-    def _lose(self, what: str, site: Site) -> None:
+    def lose(self, what: str, site: Site) -> None:
         """Record that the shadow could not follow something, with its line."""
         where = f" at {Path(site.file).name}:{site.line}" if site.file else ""
         self.not_followed.setdefault((site.file, site.line), f"{what}{where}")

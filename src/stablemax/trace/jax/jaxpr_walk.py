@@ -48,11 +48,12 @@ class Walk:
             return known[variable]
 
         for source in inner.eqns:
-            outputs = self._outputs(Equation(source), [read(v) for v in source.invars], above)
+            outputs = self.outputs(Equation(source), [read(v) for v in source.invars], above)
             known.update(zip(source.outvars, outputs, strict=True))
         return [read(v) for v in inner.outvars]
 
-    def _outputs(self, equation: Equation, inputs: list[Number], above: Site) -> list[Number]:
+    def outputs(self, equation: Equation, inputs: list[Number], above: Site) -> list[Number]:
+        """Return what one equation gives for numbers; `above` is the line that calls it."""
         name = equation.name
         if name in _UNSEEN:
             return []

@@ -85,6 +85,12 @@ class NumpyCode(Subject):
         run = self._repeated(bits, flow=flow, fingerprint=fingerprint)
         return run, flow
 
+    def recorded_from(self, key: Hashable, bits: int) -> Flow:
+        """Record the data flow where the shadow starts from what an operation really got."""
+        flow = Flow()
+        self._repeated(bits, flow=flow, forgotten_to=key)
+        return flow
+
     def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
         """Run the code without its shadow; operations get other outputs, by their numbers."""
         return self._repeated(FIRST_BITS, replaced=outputs, has_shadow=False)

@@ -181,6 +181,12 @@ class TorchCode(Subject):
         run, _ = self.followed(bits=bits, flow=flow)
         return run, flow
 
+    def recorded_from(self, key: Hashable, bits: int) -> Flow:
+        """Record the data flow where the shadow starts from what an operator really got."""
+        flow = Flow()
+        self.followed(bits=bits, flow=flow, forgotten_to=_placed(key)[0])
+        return flow
+
     def with_outputs(self, outputs: Mapping[Hashable, Array]) -> Run:
         """Run the code without its shadow; operators get other outputs, by their dispatch and output."""
         return self._repeated([Fix(*_placed(key), values) for key, values in outputs.items()])

@@ -26,21 +26,25 @@ from stablemax.watching.torch.fault_words import fault_of, fault_where
 from stablemax.watching.torch.outliers import outlier_of
 from stablemax.watching.torch.replay import Replay, ReplayedOperation, drafts_of
 from stablemax.watching.torch.replayed_cure import ReplayedCure, replayed_cure
-from stablemax.watching.torch.retrace import caused_exactly, is_small
+from stablemax.watching.torch.retrace import caused_exactly
 from stablemax.watching.torch.ring import RingEntry
+from stablemax.watching.torch.smaller_replay import ReplayPart, gives_the_same, is_small, smaller_replay
 from stablemax.watching.torch.suspicion import Suspicion
 from stablemax.watching.torch.weight_sizes import SizeHistory
 from stablemax.watching.torch.wide_retrace import caused_beside_float64
 
 SHOWN_STEPS = 8
 _NO_WIDE_CAUSE = (
-    "no cause is named: the last operations have too many numbers for exact arithmetic, and float64 has no other "
-    "result there"
+    "no cause is named: the last operations have too many numbers for exact arithmetic, no part of them shows the "
+    "fault, and float64 has no other result there"
 )
 
 
 _OF_INPUT = ": the input is to blame"
-_NO_CURE = "no cure was looked for: the last operations have too many numbers for exact arithmetic"
+_NO_CURE = (
+    "no cure was looked for: the last operations have too many numbers for exact arithmetic, and no part of them shows "
+    "the fault"
+)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,8 @@ def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
         return Finding(_of_data(found, fault.incoming, steps, fault.unseen), next(fault.replays, None))
     retraced = _retraced(fault, sites)
     cause, cure = retraced.cause, _cure(fault, retraced, sites)
+    is_beside_float64 = cause is not None and retraced.trace is None
+    notes = (*retraced.notes, *([_NO_CURE] if is_beside_float64 and cure is None else []))
     where = fault_where(found)
     head = f"step {found.step}{f', {where}' if where else ''}: {found.sentence}"
     is_elsewhere = cause is not None and not cause.is_fault_itself
@@ -145,7 +151,7 @@ def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
     if cure is not None and cause is not None:
         # Exact arithmetic may have no number there either; but there is code that has one.
         cause = replace(cause, sentence=cause.sentence.removesuffix(_OF_INPUT))
-    result = Watched(finding, verdict, found, cause, None, outlier, _shown(steps), retraced.trace, notes=retraced.notes)
+    result = Watched(finding, verdict, found, cause, None, outlier, _shown(steps), retraced.trace, notes=notes)
     if cure is not None:
         result = replace(result, pattern=cure.pattern, instead=cure.code, instead_why=cure.told)
     return Finding(result, retraced.replay)
@@ -158,12 +164,20 @@ def _shown(steps: Sequence[WatchedStep]) -> tuple[WatchedStep, ...]:
 
 def _cure(fault: UsedFault, retraced: _Retraced, sites: CallSites) -> ReplayedCure | None:
     """Look for code that does without, on the program that was retraced, then on those that go on further."""
-    replays = [retraced.replay, *(() if fault.later is None else fault.later.drafts)]
-    for replay in replays:
-        if replay is not None and is_small(replay) and any(o.number == fault.found.number for o in replay.operations):
-            cure = replayed_cure(replay, sites)
-            if cure is not None:
-                return cure
+    if retraced.part is not None:
+        cure = replayed_cure(retraced.part.replay, sites, retraced.part.whole)
+        if cure is not None:
+            return cure
+    first = [] if retraced.part is not None else [retraced.replay]
+    for replay in (*first, *(() if fault.later is None else fault.later.drafts)):
+        if replay is None or not any(o.number == fault.found.number for o in replay.operations):
+            continue
+        part = None if is_small(replay) else smaller_replay(replay, fault.found.number)
+        if part is None and not is_small(replay):
+            continue
+        cure = replayed_cure(replay, sites) if part is None else replayed_cure(part.replay, sites, part.whole)
+        if cure is not None:
+            return cure
     return None
 
 
@@ -208,6 +222,8 @@ class _Retraced:
     cause: FaultCause | None = None
     trace: Trace | None = None
     notes: tuple[str, ...] = ()
+    #: The part of it that was retraced in its place.
+    part: ReplayPart | None = None
     #: Exact arithmetic, or float64, has an ordinary number where the fault is.
     is_decided: bool = False
 
@@ -225,21 +241,30 @@ def _retraced(fault: UsedFault, sites: CallSites) -> _Retraced:
 
 
 def _cause(replay: Replay, faulty: int, sites: CallSites) -> _Retraced:
-    """Run the last operations again beside exact arithmetic, or beside float64 where they are many."""
-    if not is_small(replay):
-        wide = caused_beside_float64(replay)
-        if wide is None:
-            return _Retraced(replay, notes=(_NO_WIDE_CAUSE,))
-        cause = _cause_at(wide.operation, faulty, wide.words, wide.truth, sites)
-        return _Retraced(replay, cause, notes=(_NO_CURE,), is_decided=True)
+    """Run the last operations again beside exact arithmetic, a part of them where they are many, or beside float64."""
+    part = None if is_small(replay) else smaller_replay(replay, faulty)
+    if part is None and not is_small(replay):
+        return _beside_float64(replay, faulty, sites)
+    told = replay if part is None else part.replay
+    notes = () if part is None else (f"exact arithmetic was used on a part that shows the fault: {part.words}",)
     try:
-        exact = caused_exactly(replay, sites)
+        exact = caused_exactly(told, sites, part)
     except StablemaxError as error:
-        return _Retraced(replay, notes=(f"the last operations were not followed: {error.message}",))
+        return _Retraced(told, notes=(*notes, f"the last operations were not followed: {error.message}"))
     if exact.operation is None:
-        return _Retraced(replay, trace=exact.trace)
+        return _Retraced(told, trace=exact.trace, notes=notes, part=part)
+    if part is not None and not gives_the_same(part, exact.operation, by_value=not exact.is_of_whole):
+        return _beside_float64(replay, faulty, sites)
     cause = _cause_at(exact.operation, faulty, exact.words, "exact arithmetic", sites)
-    return _Retraced(replay, cause, exact.trace, is_decided=exact.trace.outcome.is_failure)
+    return _Retraced(told, cause, exact.trace, notes, part, is_decided=exact.trace.outcome.is_failure)
+
+
+def _beside_float64(replay: Replay, faulty: int, sites: CallSites) -> _Retraced:
+    wide = caused_beside_float64(replay)
+    if wide is None:
+        return _Retraced(replay, notes=(_NO_WIDE_CAUSE,))
+    cause = _cause_at(wide.operation, faulty, wide.words, wide.truth, sites)
+    return _Retraced(replay, cause, is_decided=True)
 
 
 def _cause_at(operation: ReplayedOperation, faulty: int, words: str, truth: str, sites: CallSites) -> FaultCause:

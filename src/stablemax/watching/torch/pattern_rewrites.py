@@ -18,7 +18,8 @@ from stablemax.trace.cures.pattern import Pattern
 from stablemax.trace.cures.recognising import patterns_at
 from stablemax.trace.exact_cells import format_or_none
 from stablemax.watching.torch.call_sites import CallSites
-from stablemax.watching.torch.replay import Replay, ReplayedOperation
+from stablemax.watching.torch.moved_cells import moved_cells
+from stablemax.watching.torch.replay import Replay, ReplayedOperation, apply, ordinary
 from stablemax.watching.torch.rewrites import Rewrite, operand_text, operator_of, place_words
 
 _OF_PARTS = (
@@ -34,7 +35,7 @@ def pattern_rewrites(
     With `of_gradient` it is the backward pass that goes wrong; with `extending` it is the code of other functions, for
     formulas that have no number of the format.
     """
-    matcher = Matcher(flow)
+    matcher, read = Matcher(flow), read_by(forward)
     for root in reversed(flow.nodes):
         position = _position(forward, root)
         if (
@@ -45,7 +46,7 @@ def pattern_rewrites(
             continue
         for pattern, match in patterns_at(matcher, root, "torch", extending=extending):
             for code in pattern.code("torch"):
-                rewrite = _rewrite(position, pattern, code, match, _Program(forward, flow, sites))
+                rewrite = _rewrite(position, pattern, code, match, _Program(forward, flow, sites, read))
                 is_of_parts = of_gradient and np.isfinite(root.values.astype(np.float64)).all()
                 if rewrite is not None:
                     yield replace(rewrite, why=_OF_PARTS.format(formula=pattern.formula)) if is_of_parts else rewrite
@@ -63,8 +64,12 @@ def _position(forward: Replay, node: FlowNode) -> int | None:
 class _Program:
     """Forward operations with their data flow: which tensor a leaf of a match is."""
 
-    def __init__(self, forward: Replay, flow: Flow, sites: CallSites) -> None:
-        self.forward, self.flow, self.sites = forward, flow, sites
+    def __init__(self, forward: Replay, flow: Flow, sites: CallSites, read: list[list[torch.Tensor]]) -> None:
+        self.forward, self.flow, self.sites, self.read = forward, flow, sites, read
+
+    def is_own(self, replay: Replay) -> bool:
+        """Tell whether a replay has the very operations that the flow was recorded of."""
+        return replay.operations == self.forward.operations
 
     def operation(self, node: FlowNode) -> ReplayedOperation | None:
         """Return the operation that a node is."""
@@ -79,8 +84,10 @@ class _Program:
         operation = self.operation(node)
         return None if operation is None else (operation, node)
 
-    def tensor(self, leaf: Operand, tensors: dict[int, torch.Tensor]) -> torch.Tensor | float:
-        """Return a leaf as the operations have it, with its gradient."""
+    def tensor(
+        self, leaf: Operand, root: ReplayedOperation, replay: Replay, tensors: dict[int, torch.Tensor]
+    ) -> torch.Tensor | float:
+        """Return a leaf as operations have it, with its gradient: those of the pattern, or of a replay they are of."""
         reader = self.reader(leaf)
         if reader is None:
             raise ValueError("no operation reads it")
@@ -88,15 +95,50 @@ class _Program:
         read = node.operands[leaf.place]
         if not read.shape and self.flow.origin(read) is None and read.values.dtype in (np.float64, np.int64):
             return read.values.item()
-        given = [tensors[n] for n in operation.inputs]
-        same = [t for t in given if tuple(t.shape) == read.shape and _is_same(t, read)]
+        given = self.read[self.forward.operations.index(operation)]
+        same = [
+            n
+            for n, t in zip(operation.inputs, given, strict=True)
+            if tuple(t.shape) == read.shape and _is_same(t, read)
+        ]
         if not same:
             raise ValueError("it is no operand")
+        tensor = tensors[same[0]]
         if leaf.shape == read.shape and leaf.identities == read.identities:
-            return same[0]
+            return tensor
+        if not self.is_own(replay):
+            positions = moved_cells(replay, operation.number, root.number, tensors)
+            if positions is None:
+                raise ValueError("its cells are not where they were")
+            over = tensor.broadcast_to(tensors[operation.outputs[0]].shape)
+            return over.reshape(-1)[positions.reshape(-1)].reshape(positions.shape)
         places = {identity: i for i, identity in enumerate(read.identities)}
         positions = torch.tensor([places[identity] for identity in leaf.identities], dtype=torch.int64)
-        return same[0].reshape(-1)[positions].reshape(leaf.shape)
+        return tensor.reshape(-1)[positions].reshape(leaf.shape)
+
+    def framed(
+        self, match: Match, root: ReplayedOperation, replay: Replay, tensors: dict[int, torch.Tensor]
+    ) -> torch.Tensor | None:
+        """Return where the cells of the root stand in the frame of a match; None where it is all of them in turn."""
+        frame = match.frame
+        if frame is None or frame.positions.size != match.root.values.size:
+            return None
+        own = torch.from_numpy(frame.positions)
+        if self.is_own(replay):
+            return own
+        if frame.positions.size == math.prod(frame.shape) and bool((own.ravel() == torch.arange(own.numel())).all()):
+            return None
+        known = zip(self.forward.operations, self.read, strict=True)
+        here = {n: t for o, tensors_read in known for n, t in zip(o.inputs, tensors_read, strict=True)}
+        here[root.outputs[0]] = torch.empty(match.root.shape)
+        for node in match.nodes:
+            operation = self.operation(node)
+            if operation is None or node.shape != frame.shape:
+                continue
+            positions = moved_cells(self.forward, operation.number, root.number, here)
+            if positions is not None and torch.equal(positions.reshape(-1), own.reshape(-1)):
+                return moved_cells(replay, operation.number, root.number, tensors)
+        raise ValueError("its cells are not where they were")
 
     def text(self, leaf: Operand) -> str:
         """Return the source of a leaf; empty where it is not known."""
@@ -116,12 +158,16 @@ def _rewrite(position: int, pattern: Pattern, code: str, match: Match, program: 
         return None  # it is about axes, and these operations take none together
     modules = modules_in(computed)
 
-    def output(tensors: dict[int, torch.Tensor]) -> torch.Tensor:
-        leaves = {name: program.tensor(match.leaf(name), tensors) for name in match.leaves}
-        value = eval(computed, {**modules, **leaves})  # noqa: S307 - code of a pattern of ours
-        return _in_place(value, match, program.forward.operations[position].dtypes[0])
-
     operation = program.forward.operations[position]
+
+    def output(replay: Replay, tensors: dict[int, torch.Tensor]) -> torch.Tensor:
+        leaves = {name: program.tensor(match.leaf(name), operation, replay, tensors) for name in match.leaves}
+        value = eval(computed, {**modules, **leaves})  # noqa: S307 - code of a pattern of ours
+        frame = match.frame if program.is_own(replay) else None
+        if frame is not None and torch.as_tensor(value).numel() != math.prod(frame.shape):
+            raise ValueError("it has another shape")
+        return _in_place(value, tensors[operation.outputs[0]], program.framed(match, operation, replay, tensors))
+
     names = {name: program.text(match.leaf(name)) or name for name in match.leaves}
     first = ("import torch.nn.functional as F\n" if "F." in computed else "") + (
         "import math\n" if "math." in computed else ""
@@ -141,15 +187,23 @@ def _inner_lines(match: Match, program: _Program) -> str:
     return f", which begins on line {others[-1]}" if others else ""
 
 
-def _in_place(value: torch.Tensor | float, match: Match, dtype: torch.dtype) -> torch.Tensor:
-    root, frame = match.root, match.frame
-    tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=dtype)
-    if tensor.dtype != dtype:
+def _in_place(value: torch.Tensor | float, old: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
+    """Bring what code gives into the place of an output; `positions` are those of its cells in what is given."""
+    tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=old.dtype)
+    if tensor.dtype != old.dtype:
         raise TypeError("it is in another dtype")
-    if frame is None:
-        return tensor.broadcast_to(root.shape)
-    if tensor.numel() != math.prod(frame.shape):
-        raise ValueError("it has another shape")
-    if frame.positions.size != root.values.size:
-        return tensor.reshape(root.shape)
-    return tensor.reshape(-1)[torch.from_numpy(frame.positions.ravel())].reshape(root.shape)
+    if positions is not None:
+        return tensor.reshape(-1)[positions.reshape(-1)].reshape(old.shape)
+    return tensor.reshape(old.shape) if tensor.numel() == old.numel() else tensor.broadcast_to(old.shape)
+
+
+def read_by(replay: Replay) -> list[list[torch.Tensor]]:
+    """Run a replay, and return what each operation read, as it was then."""
+    tensors = {n: t.clone() for n, t in replay.leaves.items()}
+    writes = any(o.plan.writes for o in replay.operations)
+    read = []
+    with ordinary():
+        for operation in replay.operations:
+            read.append([tensors[n].clone() if writes else tensors[n] for n in operation.inputs])
+            apply(operation, tensors)
+    return read

@@ -31,6 +31,8 @@ class ReplayedOperation:
     outputs: tuple[int, ...]
     dtypes: tuple[torch.dtype, ...]
     numbers: int
+    #: Products that its results are sums of.
+    products: int
     #: Where they stand among what it returns; None where it returns one tensor, or writes to its arguments.
     positions: tuple[int, ...] | None
     plan: OperatorPlan
@@ -77,6 +79,10 @@ class Replay:
     #: What tells the storage of each tensor that it starts from, and those of them that were made of weights.
     addresses: dict[int, int] = field(default_factory=dict)
     of_weights: frozenset[int] = frozenset()
+    #: The leaves that are parameters or buffers.
+    weights: frozenset[int] = frozenset()
+    #: Which part it is of the last operations, in words; empty where it is all of them.
+    part: str = ""
 
     def run(
         self, leaves: dict[int, torch.Tensor], around: Callable[[ReplayedOperation], Any] = lambda _: None
@@ -97,6 +103,24 @@ class Replay:
         except Exception:
             return False
         return again.dtype == self.expected.dtype and torch.equal(again.nan_to_num(7.5), self.expected.nan_to_num(7.5))
+
+
+def schema_arguments(operation: ReplayedOperation) -> dict[str, Any]:
+    """Return what an operation gets by the names of its schema."""
+    names = (a.name for a in operation.function._schema.arguments)
+    return dict(zip(names, operation.arguments, strict=False)) | operation.options
+
+
+_MATRIX_PRODUCTS = frozenset(("mm", "bmm", "addmm", "baddbmm"))
+
+
+def products_of(name: str, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> int:
+    """Count the products that the results of an operation are sums of; 0 where they are none."""
+    if name in _MATRIX_PRODUCTS:
+        return outputs[0].numel() * inputs[-1].shape[-2]
+    if name == "convolution":
+        return outputs[0].numel() * inputs[1][:1].numel()
+    return 2 * inputs[0].numel() * inputs[2][:1].numel() if name == "convolution_backward" else 0
 
 
 def apply(operation: ReplayedOperation, tensors: dict[int, torch.Tensor]) -> None:
@@ -205,6 +229,7 @@ def _replay(
     of_weights: set[int] = set()
     names: dict[int, str] = {}
     operations: list[ReplayedOperation] = []
+    weights: set[int] = set()
 
     def number_of(tensor: torch.Tensor) -> int:
         return numbers.setdefault(id(tensor), len(numbers))
@@ -220,7 +245,9 @@ def _replay(
             leaves[number] = value.detach().to("cpu", copy=True)
             addresses[number] = address_of(tensor)
             of_weights |= {number} if id(tensor) in weighted else set()
-            names[number] = _identifier(name_of(tensor), number, names.values())
+            own_name = name_of(tensor)
+            names[number] = _identifier(own_name, number, names.values())
+            weights |= {number} if own_name or is_leaf(tensor) else set()
         change = _numbered(number_of)
         arguments, options = mapped(entry, change)
         operations.append(_operation(entry, tuple(arguments), options, number_of))
@@ -230,6 +257,7 @@ def _replay(
     return Replay(
         leaves, names, tuple(operations), numbers[id(output)], expected, _writes_to_views(entries),
         leaf=numbers.get(id(leaf)), loss=numbers.get(id(loss)), addresses=addresses, of_weights=frozenset(of_weights),
+        weights=frozenset(weights),
     )  # fmt: skip
 
 
@@ -258,6 +286,7 @@ def _operation(
         outputs=tuple(number_of(t) for t in outputs),
         dtypes=tuple(t.dtype for t in outputs),
         numbers=sum(t.numel() for t in outputs),
+        products=products_of(entry.plan.name, entry.tensors, outputs),
         positions=positions,
         plan=entry.plan,
         call_site=entry.call_site,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,9 +16,11 @@ from stablemax.trace.exact_cells import nearest
 from stablemax.watching.torch.call_sites import CallSites
 from stablemax.watching.torch.pattern_rewrites import pattern_rewrites
 from stablemax.watching.torch.replay import Replay, apply, ordinary
+from stablemax.watching.torch.replay_gradients import with_autograd
 from stablemax.watching.torch.retrace import subject_of
 from stablemax.watching.torch.rewrites import Rewrite
 from stablemax.watching.torch.singular_rewrites import singular_rewrites
+from stablemax.watching.torch.wide_retrace import tensors_in_float64
 
 _MOST_TRIED = 48
 
@@ -55,6 +56,9 @@ class _Right:
         is_number = np.isfinite(value) | (beyond & (value == self.result)) if value.shape == expected.shape else beyond
         if not is_number.all() or value.shape != expected.shape or np.isinf(value).all():
             return False
+        bad = ~np.isfinite(self.given)
+        if bad.any() and not np.isfinite(value[bad]).any():
+            return False  # it changes nothing
         scale = float(np.abs(expected[known]).max()) if known.any() else 0.0
         return bool((np.abs(value - expected)[known] <= math.sqrt(self.eps) * scale).all())
 
@@ -64,14 +68,18 @@ class _Right:
         return not np.isnan(self.result[~np.isfinite(self.given)]).any()
 
 
-def replayed_cure(replay: Replay, sites: CallSites) -> ReplayedCure | None:
+_Beside = tuple[Replay, _Right]
+
+
+def replayed_cure(replay: Replay, sites: CallSites, whole: Replay | None = None) -> ReplayedCure | None:
     """Find code that gives numbers in the place of a fault, and the right ones where exact arithmetic has some.
 
-    The result of a replay is what its forward operations give, or the gradient of their loss by a leaf. None where
-    none is found, or where the operations cannot be run so.
+    The result of a replay is what its forward operations give, or the gradient of their loss by a leaf. Where the
+    replay is a part, the code has to give numbers in the `whole`, too: those of float64, or those that were there. None
+    where none is found, or where the operations cannot be run so.
     """
     is_gradient = any(o.call_site.node is not None for o in replay.operations)
-    if is_gradient and (replay.leaf not in replay.leaves or replay.loss is None):
+    if is_gradient and not all(r.leaf in r.leaves and r.loss is not None for r in (replay, whole or replay)):
         return None
     forward = _forward(replay) if is_gradient else replay
     try:
@@ -88,39 +96,77 @@ def replayed_cure(replay: Replay, sites: CallSites) -> ReplayedCure | None:
     right = _Right(result, replay.expected.double().numpy(), torch.finfo(replay.expected.dtype).eps, loss)
     if right.holds(right.given):
         return None  # a number that became 0 is none on the scale of the result: the code itself would pass for a cure
+    beside = None if whole is None else (whole, _right_beside_float64(whole, is_gradient=is_gradient))
     rewrites: Iterator[Rewrite] = pattern_rewrites(forward, flow, sites, of_gradient=is_gradient)
     if is_gradient:
-        rewrites = itertools.chain(singular_rewrites(forward, sites), rewrites)
-    cure = _tried(replay, itertools.islice(rewrites, _MOST_TRIED), right, is_gradient=is_gradient)
+        # Where exact arithmetic has a gradient, no number is at a singular point but by what was lost before.
+        singular = singular_rewrites(forward, sites)
+        rewrites = itertools.chain(rewrites, singular) if right.is_known else itertools.chain(singular, rewrites)
+    cure = _tried(replay, itertools.islice(rewrites, _MOST_TRIED), right, beside, is_gradient=is_gradient)
     if cure is not None or is_gradient or np.isfinite(result).all():
         return cure
     others = pattern_rewrites(forward, flow, sites, of_gradient=False, extending=True)
     known = replace(right, result=np.where(np.isfinite(result), result, math.nan))
-    return _tried(replay, itertools.islice(others, _MOST_TRIED), known, is_gradient=False)
+    return _tried(replay, itertools.islice(others, _MOST_TRIED), known, beside, is_gradient=False)
 
 
-def _tried(replay: Replay, rewrites: Iterator[Rewrite], right: _Right, *, is_gradient: bool) -> ReplayedCure | None:
+def _right_beside_float64(whole: Replay, *, is_gradient: bool) -> _Right:
+    """Return what a replay should give as far as float64 tells."""
+    dtype = whole.expected.dtype
+    given = whole.expected.double().numpy()
+    eps = torch.finfo(dtype).eps
+    if dtype is torch.float64:
+        return _Right(np.full(given.shape, math.nan), given, eps)
+    with ordinary():
+        wide = tensors_in_float64(whole)
+    result = wide[whole.result].numpy()
+    rounded = FORMATS[str(dtype).removeprefix("torch.")].cast(result).astype(np.float64)
+    known = np.where(np.isfinite(result), rounded, math.nan)
+    loss = wide[whole.loss] if is_gradient and whole.loss is not None else None
+    if loss is None or loss.numel() != 1 or not bool(loss.isfinite().all()):
+        return _Right(known, given, eps)
+    return _Right(known, given, eps, float(loss))
+
+
+def _tried(
+    replay: Replay, rewrites: Iterator[Rewrite], right: _Right, beside: _Beside | None, *, is_gradient: bool
+) -> ReplayedCure | None:
     """Return the first rewriting that cures; else two or more together, which each cure a part."""
     run = _gradient if is_gradient else _result
+
+    def holds(chosen: Mapping[int, Rewrite]) -> bool:
+        value = run(replay, chosen, right)
+        if value is None or not right.holds(value):
+            return False
+        return beside is None or _holds_in_whole(replay, chosen, *beside, is_gradient=is_gradient)
+
     at_roots: dict[int, Rewrite] = {}
     for rewrite in rewrites:
-        value = run(replay, {rewrite.position: rewrite}, right)
-        if value is not None and right.holds(value):
-            return _told([rewrite], right, is_gradient=is_gradient)
+        if holds({rewrite.position: rewrite}):
+            return _told([rewrite], right, beside, is_gradient=is_gradient)
         at_roots.setdefault(rewrite.position, rewrite)
     chosen = dict(at_roots)
-    value = run(replay, chosen, right) if len(chosen) > 1 else None
-    if value is None or not right.holds(value):
+    if len(chosen) < 2 or not holds(chosen):
         return None
     for position in list(at_roots)[::-1]:  # those within others first
         fewer = {p: r for p, r in chosen.items() if p != position}
-        value = run(replay, fewer, right)
-        if value is not None and right.holds(value):
+        if holds(fewer):
             chosen = fewer
-    return _told(list(chosen.values()), right, is_gradient=is_gradient)
+    return _told(list(chosen.values()), right, beside, is_gradient=is_gradient)
 
 
-def _told(rewrites: list[Rewrite], right: _Right, *, is_gradient: bool) -> ReplayedCure:
+def _holds_in_whole(
+    part: Replay, chosen: Mapping[int, Rewrite], whole: Replay, right: _Right, *, is_gradient: bool
+) -> bool:
+    """Tell whether what cures a part of a replay cures it as a whole, by the same operations."""
+    of_part, of_whole = (_forward(r) if is_gradient else r for r in (part, whole))
+    positions = {o.number: i for i, o in enumerate(of_whole.operations)}
+    there = {positions[of_part.operations[p].number]: rewrite for p, rewrite in chosen.items()}
+    value = (_gradient if is_gradient else _result)(whole, there, right)
+    return value is not None and right.holds(value)
+
+
+def _told(rewrites: list[Rewrite], right: _Right, beside: _Beside | None, *, is_gradient: bool) -> ReplayedCure:
     whose = "the gradient" if is_gradient else "the result"
     extends = "; ".join(dict.fromkeys(r.extends for r in rewrites if r.extends))
     if extends:
@@ -129,14 +175,24 @@ def _told(rewrites: list[Rewrite], right: _Right, *, is_gradient: bool) -> Repla
         gave = f"{whose} is then that of exact arithmetic, to half of the digits"
     else:
         gave = f"{whose} is then finite, and the same wherever it was; exact arithmetic has no number in its place"
+    on = "what the last operations got"
+    if beside is not None:
+        on = "a part of what the last operations got"
+        gave += f"; run on all of it, too: {_gave_in_whole(beside[1])}"
     same = ", and the loss is the right one" if is_gradient else ""
     return ReplayedCure(
         pattern=", ".join(dict.fromkeys(r.pattern for r in rewrites)),
         why="; ".join(dict.fromkeys(r.why for r in rewrites)),
         code="".join(dict.fromkeys(r.text for r in rewrites)),
-        told=f"it was run on what the last operations got: {gave}{same}",
+        told=f"it was run on {on}: {gave}{same}",
         is_right=right.is_known,
     )
+
+
+def _gave_in_whole(right: _Right) -> str:
+    if right.is_known:
+        return "all is finite, and that of float64, to half of the digits"
+    return "all is finite, and the same wherever it was"
 
 
 def _forward(replay: Replay) -> Replay:
@@ -156,11 +212,10 @@ def _applied(
 ) -> dict[int, torch.Tensor]:
     """Run operations with others in the place of some, by their positions."""
     for i, operation in enumerate(replay.operations):
+        apply(operation, tensors)
         rewrite = rewrites.get(i)
-        if rewrite is None:
-            apply(operation, tensors)
-        else:
-            tensors[operation.outputs[0]] = rewrite.output(tensors)
+        if rewrite is not None:
+            tensors[operation.outputs[0]] = rewrite.output(replay, tensors)
     return tensors
 
 
@@ -189,15 +244,7 @@ def _gradient(replay: Replay, rewrites: Mapping[int, Rewrite], right: _Right) ->
             return torch.full_like(replay.expected, math.nan)
         return torch.autograd.grad(out, tensors[leaf])[0]
 
-    def taken() -> Array | None:
-        with ordinary(), torch.enable_grad():
-            return _taken(run)
-
-    if not torch._C._dispatch_tls_is_dispatch_key_excluded("AutogradFunctionality"):
-        return taken()
-    # The watch looks on beneath autograd, which works in a thread of its own.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(taken).result()
+    return with_autograd(lambda: _taken(run))
 
 
 def _taken(run: Callable[[], torch.Tensor]) -> Array | None:

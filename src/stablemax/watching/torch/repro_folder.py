@@ -21,7 +21,7 @@ from stablemax.watching.watch_options import WatchedKind
 
 _HEAD = '''"""{finding}
 
-Run this file: it repeats the last operations of step {step} on what they got, and shows what each gives.
+Run this file: it repeats the last operations of step {step} on {given}, and shows what each gives.
 """
 
 from pathlib import Path
@@ -150,6 +150,7 @@ def _script(replay: Replay, finding: str, step: int, bad: _Bad, sites: CallSites
     return _HEAD.format(
         finding=finding.replace("\\", "\\\\").replace('"""', "'''"),
         step=step,
+        given=f"a part of what they got ({replay.part})" if replay.part else "what they got",
         inputs=INPUTS,
         inputs_list=listed,
         parameters=", ".join(parameters),

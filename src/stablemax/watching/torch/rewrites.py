@@ -17,7 +17,7 @@ from stablemax.trace.rewritten_source import Expression, expression_of
 from stablemax.trace.torch.gradient_flow import DIALECT
 from stablemax.trace.traced_code import display_name
 from stablemax.watching.torch.call_sites import CallSites
-from stablemax.watching.torch.replay import ReplayedOperation
+from stablemax.watching.torch.replay import Replay, ReplayedOperation
 
 _SIGNS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow"}
 _MODULES = {"torch": torch, "F": torch.nn.functional, "nn": torch.nn}
@@ -34,7 +34,8 @@ class Rewrite:
     why: str
     #: The code to write, beneath a comment that says where.
     text: str
-    output: Callable[[dict[int, torch.Tensor]], torch.Tensor]
+    #: On the tensors that a replay has made up to the operation, its own output too; that replay may be a larger one.
+    output: Callable[[Replay, dict[int, torch.Tensor]], torch.Tensor]
     #: What it gives where the formula has no number of the format: then it is another function.
     extends: str = ""
 

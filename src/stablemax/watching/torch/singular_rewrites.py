@@ -51,14 +51,16 @@ def _rewrite(position: int, operation: ReplayedOperation, point: SingularPoint, 
     numbers = [a.number for a in operation.arguments if isinstance(a, TensorNumber)]
     dim = next((a for a in operation.arguments if isinstance(a, int) and not isinstance(a, bool)), -1)
 
-    def output(tensors: dict[int, torch.Tensor]) -> torch.Tensor:
+    def output(replay: Replay, tensors: dict[int, torch.Tensor]) -> torch.Tensor:
+        own = next(o for o in replay.operations if o.number == operation.number)
+
         names = dict(zip("xy", (tensors[n] for n in numbers), strict=False))
         blamed = tensors[numbers[point.operand]]
 
         def run(operand: torch.Tensor) -> torch.Tensor:
             again = {**tensors, numbers[point.operand]: operand}
-            apply(operation, again)
-            return again[operation.outputs[0]]
+            apply(own, again)
+            return again[own.outputs[0]]
 
         slots = {**words_of(DIALECT, _MODULES, "x"), "x": "x", "y": "y", "dim": repr(dim), "call": "run(blamed)"}
         slots["regular"] = f"({filled(point.regular, slots)})"

@@ -64,6 +64,27 @@ def caused_beside_float64(replay: Replay) -> WideCause | None:
     return WideCause(replay.operations[index], steps[index].words, "float64") if steps[index].words else None
 
 
+def first_error_beside_float64(replay: Replay, position: int) -> int:
+    """Return the first operation, up to a position, that lost more than half of the digits; else that position."""
+    tensors = {n: t.clone() for n, t in replay.leaves.items()}
+    with ordinary():
+        wide = _widened({n: t.clone() for n, t in tensors.items()})
+        for i, operation in enumerate(replay.operations[:position]):
+            values, right = _apply(operation, tensors, is_wide=False), _apply(operation, wide, is_wide=True)
+            for value, number in zip(values, right, strict=True):
+                if value.is_floating_point() and not _is_close(value, number):
+                    return i
+    return position
+
+
+def _is_close(value: torch.Tensor, right: torch.Tensor) -> bool:
+    """Tell whether numbers are right to half of the digits, and none of them became 0."""
+    if not bool(right.isfinite().all()) or bool(((value == 0) & (right != 0)).any()):
+        return False
+    scale = float(right.abs().max()) if right.numel() else 0.0
+    return bool(((value - right).abs() <= math.sqrt(torch.finfo(value.dtype).eps) * scale).all())
+
+
 _POSITIVE = frozenset(("exp", "exp2", "_softmax", "sigmoid"))
 """Operations that are 0 for no number in exact arithmetic."""
 
@@ -88,6 +109,11 @@ def _caused_by_zeros(replay: Replay, cell: int) -> WideCause | None:
                 operation, f"{operation.plan.name} gives 0 {share}, which exactly it never is", "exact arithmetic"
             )
     return None
+
+
+def tensors_in_float64(replay: Replay) -> Tensors:
+    """Run a replay in float64, and return all of its tensors by their numbers."""
+    return _wide_from(replay, 0)
 
 
 def _wide_from(replay: Replay, count: int) -> Tensors:
@@ -118,6 +144,11 @@ def _widened(tensors: Tensors) -> Tensors:
     return {n: t.double() if t.is_floating_point() else t for n, t in tensors.items()}
 
 
+def _widened_copies(tensors: Tensors, operation: ReplayedOperation) -> Tensors:
+    """Return what one operation reads, and writes to, in float64."""
+    return _widened({n: tensors[n].clone() for n in operation.inputs})
+
+
 def _apply(operation: ReplayedOperation, tensors: Tensors, *, is_wide: bool) -> list[torch.Tensor]:
     def real(value: object) -> object:
         if isinstance(value, TensorNumber):
@@ -141,13 +172,60 @@ def _steps(replay: Replay) -> list[WideStep]:
     tensors = {n: t.clone() for n, t in replay.leaves.items()}
     steps = []
     for operation in replay.operations:
-        wide = _apply(operation, _widened({n: t.clone() for n, t in tensors.items()}), is_wide=True)
+        wide = _apply(operation, _widened_copies(tensors, operation), is_wide=True)
         read = [t for n, t in tensors.items() if n in _read(operation) and t.is_floating_point()]
         is_finite = all(bool(t.isfinite().all()) for t in read)
         has_nan = any(bool(t.isnan().any()) for t in read)
         values = _apply(operation, tensors, is_wide=False)
         steps.append(_step(operation.plan.name, values, wide, is_finite=is_finite, has_nan=has_nan))
     return steps
+
+
+@dataclass(frozen=True)
+class OperationRun:
+    """An operation of a replay as it ran: what it read, what it gave, and what it gives in float64."""
+
+    name: str
+    read: tuple[torch.Tensor, ...]
+    given: tuple[torch.Tensor, ...]
+    wide: tuple[torch.Tensor, ...]
+
+    def marked(self, output: int, kind: Kind) -> torch.Tensor | None:
+        """Mark the cells in which it did something of a kind; None where another operation may have."""
+        floats = [t for t in self.read if t.is_floating_point()]
+        value = self.given[output]
+        if any(bool(t.isnan().any()) for t in floats):
+            return None
+        if kind is Kind.ZERO:
+            return (value == 0) & ((self.wide[output] != 0) | torch.tensor(self.name in _POSITIVE))
+        if kind is Kind.INVALID:
+            return value.isnan()
+        return value.isinf() if all(bool(t.isfinite().all()) for t in floats) else None
+
+    def operands(self, output: int, place: list[int]) -> tuple[float, ...] | None:
+        """Return the numbers that a cell was made of; None where it was made of many."""
+        try:
+            spread = [t.broadcast_to(self.given[output].shape)[tuple(place)] for t in self.read]
+        except (RuntimeError, IndexError):
+            return None
+        return tuple(map(float, spread))
+
+
+def operation_run(replay: Replay, number: int) -> OperationRun | None:
+    """Run a replay up to an operation, by its number in the run; None where it has none such, or none in float64."""
+    tensors = {n: t.clone() for n, t in replay.leaves.items()}
+    with ordinary():
+        for operation in replay.operations:
+            if operation.number == number:
+                try:
+                    wide = _apply(operation, _widened_copies(tensors, operation), is_wide=True)
+                except (RuntimeError, TypeError, NotImplementedError):
+                    return None  # there is none such for float64
+                read = tuple(tensors[n].clone() for n in operation.inputs)
+                given = tuple(_apply(operation, tensors, is_wide=False))
+                return OperationRun(operation.plan.name, read, given, tuple(wide))
+            _apply(operation, tensors, is_wide=False)
+    return None
 
 
 def _read(operation: ReplayedOperation) -> set[int]:
