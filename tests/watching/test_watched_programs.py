@@ -207,6 +207,18 @@ def test_a_fault_that_other_samples_make_too_or_that_a_cure_is_known_for_is_no_f
     assert (watcher.result.outlier, watcher.result.error) == (None, "")
 
 
+def test_the_size_of_an_index_tells_nothing_of_it() -> None:
+    watcher = Watcher(WatchOptions(repro=""))
+    with watcher.watching():
+        torch.manual_seed(0)
+        table = torch.nn.Embedding(10_000, 2)
+        with torch.no_grad():
+            table.weight[9_000] = 100.0
+        torch.exp(table(torch.tensor([1, 2, 9_000, 3]))).mean().backward()
+    assert watcher.result.verdict is WatchVerdict.OPERATION, watcher.result.finding
+    assert watcher.result.outlier is None
+
+
 def test_a_divergence_has_a_table_in_which_the_loss_grows() -> None:
     result = watched(next(p for p in FAULTY if p.stem == "divergence_of_sgd"))
     losses = [s.loss for s in result.history if s.loss is not None]
@@ -236,7 +248,9 @@ def test_infinities_that_are_taken_out_again_are_noted() -> None:
 
 def test_in_steps_that_are_not_watched_nothing_is_checked_and_what_they_made_is_called_unseen(tmp_path: Path) -> None:
     path = next(p for p in FAULTY if p.stem == "operation_sqrt_at_zero")
-    assert watched(path, from_step=100).operations == 0
+    unwatched = watched(path, from_step=100)
+    assert (unwatched.verdict, unwatched.operations) == (None, 0)
+    assert unwatched.finding == "Nothing was watched: no operation ran in a step that is watched, of 4 steps."
     assert watched(path, from_step=3).verdict is WatchVerdict.OPERATION
     later = watched(path, from_step=4)
     assert later.verdict is WatchVerdict.UNSEEN

@@ -62,7 +62,8 @@ def watch(
 
     PROGRAM runs unchanged, with its own standard input and output; the report goes to standard error, or to -o FILE.
     Infinities that the code itself writes, as in masks, are none that are made; overflows of scaled gradients that
-    GradScaler expects are counted. The exit code is that of PROGRAM; it is 1 where PROGRAM ends with 0 and something
+    GradScaler expects are counted. Threads that PROGRAM starts are watched, and Python programs that it runs; processes
+    that it forks are not. The exit code is that of PROGRAM; it is 1 where PROGRAM ends with 0 and something
     was found.
     """
     output = io.output_of(WATCH, output_format, printing)

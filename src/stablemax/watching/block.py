@@ -26,8 +26,9 @@ def watch(
 ) -> WatchedBlock:
     """Watch the PyTorch operations of a block, and say where the first inf or NaN comes from.
 
-    The forward and the backward pass are watched, and optimizers. What is found is printed on standard error at once,
-    and the block goes on, unwatched; `result` has it afterwards.
+    The forward and the backward pass are watched, and optimizers, in threads that the block starts, too, but not in
+    processes that it forks. What is found is printed on standard error at once, and the block goes on, unwatched;
+    `result` has it afterwards.
 
     Parameters
     ----------

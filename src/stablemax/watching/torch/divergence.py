@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stablemax.results.watched import WatchedStep
@@ -31,7 +31,7 @@ class Divergence:
 
 
 def divergence_of(
-    replays: Iterable[Replay],
+    replays: Sequence[Replay],
     steps: Sequence[WatchedStep],
     sizes: SizeHistory,
     name_of: Callable[[int], str],
@@ -43,11 +43,10 @@ def divergence_of(
     `replays` are the last operations, as far as they go; the fault is curable where code is known that does without.
     """
     series = sizes.series(steps[-1].step - WINDOW) if steps else {}
-    kept = list(replays)
     for growth in growths_of(steps, series, lambda address: name_of(address) or "a parameter"):
         if is_curable and growth.needs is not Evidence.NONE:
             continue
-        trials = (tried_at_sizes(replay, sizes, growth.weights_step) for replay in kept)
+        trials = (tried_at_sizes(replay, sizes, growth.weights_step) for replay in replays)
         trial = next((t for t in trials if t is not SizeTrial.UNKNOWN), SizeTrial.UNKNOWN)
         if trial is SizeTrial.NUMBERS or (trial is SizeTrial.UNKNOWN and growth.needs is not Evidence.TRIAL):
             return Divergence(growth, is_tried=trial is SizeTrial.NUMBERS)

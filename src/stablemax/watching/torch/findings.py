@@ -132,9 +132,10 @@ def finding_of(fault: UsedFault, sites: CallSites) -> Finding:
     head = f"step {found.step}{f', {where}' if where else ''}: {found.sentence}"
     is_elsewhere = cause is not None and not cause.is_fault_itself
     is_curable = is_elsewhere or (cure is not None and cure.is_right)
-    divergence = divergence_of(fault.replays, steps, sizes, sites.name_at, is_curable=is_curable)
+    replays = tuple(fault.replays)
+    divergence = divergence_of(replays, steps, sizes, sites.name_at, is_curable=is_curable)
     is_right = divergence is not None or fault.found.in_optimizer or (cure is not None and cure.is_right)
-    outlier = None if is_right else outlier_of(fault.replays, lambda a: not sites.name_at(a), sites)
+    outlier = None if is_right else outlier_of(replays, lambda a: not sites.name_at(a), sites)
     if divergence is not None:
         verdict, finding, cure = WatchVerdict.DIVERGENCE, f"Divergence: {divergence.words}; then, at {head}.", None
     elif outlier is not None:

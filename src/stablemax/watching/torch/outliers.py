@@ -55,9 +55,11 @@ def _apart(tensor: torch.Tensor) -> Iterator[_Apart]:
         return
     for axis in (0, 1) if wide.ndim == 2 else (0,) if wide.ndim else ():
         sizes = wide.abs().movedim(axis, 0).flatten(1).amax(1) if wide.ndim > 1 else wide.abs()
-        apart = _negative(wide) if not tensor.is_floating_point() and wide.ndim == 1 else None
-        apart = apart or _far(axis, sizes)
-        if len(sizes) >= _LEAST and apart is not None:
+        if len(sizes) < _LEAST:
+            continue
+        # Whole numbers are labels and indices, whose size tells nothing.
+        apart = _far(axis, sizes) if tensor.is_floating_point() else _negative(wide) if wide.ndim == 1 else None
+        if apart is not None:
             yield apart
 
 

@@ -93,6 +93,9 @@ class Watcher:
         if run.error:
             finding = f"The watch ended at step {run.error_step} by a mistake of its own: {run.error}"
             return Watched(finding, None, **counts, error=run.error, notes=self._own_notes())
+        if not run.check.operations:
+            finding = f"Nothing was watched: no operation ran in a step that is watched, of {counted(steps, 'step')}."
+            return Watched(finding, None, **counts, notes=self._own_notes())
         made = "no inf or NaN was made" if self._suspects.first_made is None else "no inf or NaN was made and used"
         finding = f"Nothing found: {made} in {counted(run.check.operations, 'operation')} of {counted(steps, 'step')}."
         return Watched(finding, None, **counts, notes=self._own_notes())
