@@ -15,11 +15,12 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stablemax.trace.cures.applying import MODULES, modules_in, written
-from stablemax.trace.cures.leaf_names import FunctionSource, leaf_text, moved_texts, whole_shape
-from stablemax.trace.traced_code import block_of, parsed, python_function
+from stablemax.trace.cures.leaf_names import leaf_text, moved_texts, source_of_function, whole_shape
+from stablemax.trace.traced_code import python_function
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow
+    from stablemax.trace.cures.leaf_names import FunctionSource
     from stablemax.trace.cures.searching import Finding
 
 _MOST_TRIED = 8
@@ -97,14 +98,13 @@ def _source_of(
         return None
     names = sources[0].names if sources[0] is not None else {}
     functions = functions_of(code, names, called)
-    block = block_of(code)
-    tree = parsed(block, code.co_firstlineno)
-    if not functions or not isinstance(tree, ast.FunctionDef):
+    source = source_of_function(code, names)
+    if not functions or source is None:
         return None
     # The user may call another module so.
     if any(name in names and names[name] is not _module(name) for name in _used(findings)):
         return None
-    return FunctionSource(block, code.co_firstlineno, tree, names), code, functions
+    return source, code, functions
 
 
 def functions_of(code: CodeType, names: dict[str, Any], called: Callable[..., Any] | None) -> tuple[FunctionType, ...]:
