@@ -164,7 +164,7 @@ def _named_constants(source: FunctionSource, finding: Finding, flow: Flow) -> di
 
 
 class _Tidy(ast.NodeTransformer):
-    """Takes two minus signs for none, and leaves out terms of 0: the logarithm of a factor of 1."""
+    """Takes two minus signs for none, and adds no terms of 0, the logarithm of a factor of 1, and none with a sign."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Take the logarithm of 1."""
@@ -172,12 +172,15 @@ class _Tidy(ast.NodeTransformer):
         return ast.Constant(0) if ast.unparse(node) == "math.log(1)" else node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        """Leave out a term of 0."""
+        """Leave out a term of 0, and take away one with a minus sign."""
         self.generic_visit(node)
         if not isinstance(node.op, (ast.Add, ast.Sub)):
             return node
         if _is_zero(node.right):
             return node.left
+        if isinstance(node.right, ast.UnaryOp) and isinstance(node.right.op, ast.USub):
+            opposite = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
+            return self.visit(ast.BinOp(node.left, opposite, node.right.operand))
         if _is_zero(node.left):
             return node.right if isinstance(node.op, ast.Add) else self.visit(ast.UnaryOp(ast.USub(), node.right))
         return node
