@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stablemax.trace.cures.searching import Finding
 
 _MOST_TRIED = 8
+_ROUNDED = 0.01
 _LONG = 6
 """Expressions of more characters get a name where they are read twice."""
 
@@ -154,13 +155,23 @@ def _expressions(source: FunctionSource, finding: Finding, flow: Flow, backend: 
 
 
 def _named_constants(source: FunctionSource, finding: Finding, flow: Flow) -> dict[str, str]:
-    """Return what the source calls the numbers of a pattern that it does not write as such: its parameters."""
+    """Return what the source calls the numbers of a pattern: a parameter, or the number that it writes.
+
+    JAX has rounded that to the format before anything is seen of it.
+    """
     match, named = finding.match, dict[str, str]()
     for name, operand in match.constant_operands.items():
         text = leaf_text(source, flow, match, operand) if f"{{{name}}}" in finding.code else None
-        if text is not None and _read(ast.parse(text)):
+        if text is not None and (_read(ast.parse(text)) or _rounds_to(text, match.constants[name])):
             named[name] = text
     return named
+
+
+def _rounds_to(text: str, number: float) -> bool:
+    """Tell whether a number that the source writes may have been rounded to another one."""
+    with contextlib.suppress(ValueError, TypeError):
+        return number == 0 or abs(float(ast.literal_eval(text)) / number - 1) < _ROUNDED
+    return False
 
 
 class _Tidy(ast.NodeTransformer):
