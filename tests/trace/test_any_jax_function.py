@@ -456,3 +456,13 @@ def test_what_is_told_to_write_instead_was_run_and_the_code_is_its_own_again(
     assert "Run on this input in float32, it holds" in trace.instead_why
     # JAX keeps nothing of the other code.
     np.testing.assert_array_equal(np.asarray(function(array)), before)
+
+
+def test_a_number_that_jax_rounds_to_0_is_written_as_the_source_has_it() -> None:
+    def share(x: Any) -> Any:
+        return x / (jnp.abs(x).sum() + 1e-8)
+
+    trace = traced(share, {"x": [0.0, 0.0]}, FLOAT16)
+    assert (trace.outcome, trace.pattern) == (Outcome.UNDEFINED, "inverse-with-vanished-eps")
+    assert "max(1e-08, float(jnp.finfo(" in trace.instead
+    assert "This is not the same function" in trace.instead_why

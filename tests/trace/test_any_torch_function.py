@@ -229,7 +229,10 @@ FAULTS = (
         *("inverse-rms-with-eps", FLOAT16),
     ),
     Fault(layer_norm, {"x": [[300.0, -400.0]]}, LOST, "x.var(", "overflows", "in-a-wider-format", FLOAT16),
-    Fault(mixture, {"x": [200.0], "w": [0.5]}, OVERFLOW, "", "", "log-of-factors-and-terms"),
+    Fault(
+        *(mixture, {"x": [200.0], "w": [0.5]}, OVERFLOW, "torch.log(0.5", "the 0 comes from exp"),
+        "log-of-factors-and-terms",
+    ),
     Fault(
         *(difference_of_distributions, {"x": [200.0], "y": [199.0]}, NAN, "torch.exp(x) -", "exp overflows"),
         "log-of-difference-of-exp",

@@ -529,6 +529,20 @@ def test_a_number_that_the_code_names_keeps_its_name() -> None:
     assert "power * np.log(np.abs(x))" in trace.instead
 
 
+def test_a_parameter_that_is_1_by_chance_makes_no_pattern() -> None:
+    def shifted_softplus(x: Any, shift: Any = 1.0) -> Any:
+        return np.log(shift + np.exp(x))
+
+    def shifted_sigmoid(x: Any, shift: Any = 1.0) -> Any:
+        p = 1 / (shift + np.exp(-x))
+        return np.log(p)
+
+    assert "np.logaddexp(math.log(shift), -x)" in traced(shifted_sigmoid, {"x": X([-1000.0])}).instead
+    trace = traced(shifted_softplus, {"x": X([1000.0])})
+    assert trace.pattern == "log-of-factors-and-terms"
+    assert "np.logaddexp(math.log(shift), x)" in trace.instead
+
+
 def test_a_mean_keeps_counting_what_it_is_of() -> None:
     trace = traced(geometric_mean, {"x": np.full(50, 0.1)})
     assert "1 / x.size" in trace.instead

@@ -91,7 +91,7 @@ OF_ONE = (
 )  # fmt: skip
 OF_TWO = (
     "xlogy", "xlog1py", "rel_entr", "kl_div", "boxcox", "boxcox1p", "inv_boxcox", "gammainc", "gammaincc", "huber",
-    "pseudo_huber", "betaln", "beta",
+    "pseudo_huber", "betaln", "beta", "binom",
 )  # fmt: skip
 
 
@@ -114,6 +114,11 @@ def test_the_reductions_of_scipy_are_followed_exactly(x: Array) -> None:
     assert agrees(lambda x: special.logsumexp(x, axis=1, b=np.abs(SHARES[:, : x.shape[1]]), keepdims=True), x)
     assert agrees(lambda x: special.softmax(x[:1], axis=1), x)
     assert agrees(lambda x: special.log_softmax(x[:1], axis=1), x)
+
+
+def test_combinations_of_scipy_are_followed_exactly_also_where_there_are_none() -> None:
+    special = pytest.importorskip("scipy.special")
+    assert agrees(lambda n: special.comb(n, 2.0), np.array([5.0, 3.0, 2.0, 1.0, 0.0]))
 
 
 def test_a_polygamma_function_of_scipy_is_followed_exactly() -> None:

@@ -84,6 +84,7 @@ OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
     "huber": lambda d, r: r * r / 2 if abs(r) <= d else d * (abs(r) - d / 2),
     "betaln": lambda a, b: mp.log(mp.beta(a, b)),
     "beta": mp.beta,
+    "binom": mp.binomial,
 }
 
 

@@ -343,14 +343,11 @@ def _heaviside(x: Any, at_zero: Any) -> Any:
 
 
 def _binom(n: Any, k: Any) -> Any:
-    """Return how many ways there are to choose k of n, real numbers too; 0 where k is below 0 or above n."""
+    """Return how many ways there are to choose k of n, for real numbers by the gamma function."""
     n, k = as_cell(n), as_cell(k)
-    if isinstance(n, Special) or isinstance(k, Special):
+    if isinstance(n, Special) or isinstance(k, Special) or _has_pole(n + 1):
         return UNDECIDED
-    if k < 0 or k > n:
-        return arb(0) if n.is_integer() and k.is_integer() else UNDECIDED
-    log_gamma = SPECIAL["gammaln"]
-    return _exp(log_gamma(n + 1) - log_gamma(k + 1) - log_gamma(n - k + 1)) if k >= 0 else UNDECIDED
+    return _known((n + 1).gamma() * (k + 1).rgamma() * (n - k + 1).rgamma())
 
 
 _OF_TWO: dict[str, Callable[[Any, Any], Any]] = {

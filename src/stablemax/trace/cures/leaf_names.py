@@ -6,10 +6,12 @@ import ast
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from stablemax.trace.traced_code import block_of, parsed
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow, FlowNode, Operand, SourceRange
@@ -25,7 +27,7 @@ class FunctionSource:
     lines: list[str]
     #: Number of the first line in its file.
     first: int
-    tree: ast.FunctionDef | ast.AsyncFunctionDef
+    tree: ast.FunctionDef
     globals: dict[str, Any]
 
     def node_at(self, source: SourceRange) -> ast.expr | None:
@@ -56,6 +58,14 @@ class FunctionSource:
             return [function.value, *node.args]
         return list(node.args)
 
+    def reads_parameter(self, node: ast.expr | None) -> bool:
+        """Tell whether an expression is of what the caller gave, as it is: no function looked at that."""
+        given = self.tree.args
+        parameters = {a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+        parts = [] if node is None else list(ast.walk(node))
+        is_of_parameter = any(isinstance(n, ast.Name) and n.id in parameters for n in parts)
+        return is_of_parameter and not any(isinstance(n, ast.Call) for n in parts)
+
     def is_array(self, name: ast.Name, node: FlowNode, shape: tuple[int, ...]) -> bool:
         """Tell whether a variable may hold an array of a shape; where nothing is known of variables, any may."""
         if node.variables:
@@ -68,6 +78,13 @@ class FunctionSource:
         return isinstance(node, ast.Name) and isinstance(self.globals.get(node.id), ModuleType)
 
 
+def source_of_function(code: CodeType, names: dict[str, Any]) -> FunctionSource | None:
+    """Return the source of the function of a code object; None where it is not known. `names` are its module's."""
+    block = block_of(code)
+    tree = parsed(block, code.co_firstlineno)
+    return FunctionSource(block, code.co_firstlineno, tree, names) if isinstance(tree, ast.FunctionDef) else None
+
+
 def leaf_text(source: FunctionSource, flow: Flow, match: Match, operand: Operand) -> str | None:
     """Return an expression for a leaf that means the same at the root of a match; None where there is none.
 
@@ -78,7 +95,7 @@ def leaf_text(source: FunctionSource, flow: Flow, match: Match, operand: Operand
     for name, value in root.variables.items():
         if value == wanted and name.isidentifier():
             return name
-    node = _read_at(source, reader, operand)
+    node = read_at(source, reader, operand)
     return source.text(node) if node is not None and _means_the_same(node, reader, root) else None
 
 
@@ -99,7 +116,7 @@ def whole_shape(flow: Flow, match: Match) -> tuple[int, ...] | None:
     return None if all(one.identities == leaf.identities for one, leaf in alike) else shape
 
 
-def _read_at(source: FunctionSource, reader: FlowNode, operand: Operand) -> ast.expr | None:
+def read_at(source: FunctionSource, reader: FlowNode, operand: Operand) -> ast.expr | None:
     """Return the expression that an operation read an operand from."""
     if reader.source is None:
         return None

@@ -6,13 +6,14 @@ import ast
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stablemax.numerics.formats import Array
 from stablemax.trace.cures.flow import Reduction
+from stablemax.trace.cures.leaf_names import FunctionSource, read_at, source_of_function
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow, FlowNode, Operand
@@ -231,6 +232,7 @@ class Matcher:
     """Finds trees in one flow."""
 
     flow: Flow
+    _sources: dict[CodeType, FunctionSource | None] = field(default_factory=dict, compare=False, repr=False)
 
     def at(self, tree: Tree, root: FlowNode) -> Match | None:
         """Return the first match of a tree whose root is an operation."""
@@ -260,7 +262,7 @@ class Matcher:
 
     def _of(self, tree: Tree, operand: Operand, frame: int, match: Match) -> Iterator[Match]:
         if isinstance(tree, Number):
-            if self.number(operand) == tree.value:
+            if self.number(operand) == tree.value and not self._is_given(operand):
                 yield match
         elif isinstance(tree, Constant):
             number = self.number(operand)
@@ -368,6 +370,17 @@ class Matcher:
             return None
         # As the code writes it: JAX has rounded it to the format already.
         return float(str(operand.values.ravel()[0]))
+
+    def _is_given(self, operand: Operand) -> bool:
+        """Tell whether the code has a number from its caller: then it may be another one the next time."""
+        reader = self.flow.nodes[operand.reader] if operand.reader >= 0 else None
+        if reader is None or reader.source is None:
+            return False
+        code = reader.source.code
+        if code not in self._sources:
+            self._sources[code] = source_of_function(code, reader.source.names)
+        source = self._sources[code]
+        return source is not None and source.reads_parameter(read_at(source, reader, operand))
 
     def is_same(self, one: Operand, other: Operand) -> bool:
         """Tell whether two operands are the same numbers of the run, and not only equal ones."""

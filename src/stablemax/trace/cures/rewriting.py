@@ -15,14 +15,16 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stablemax.trace.cures.applying import MODULES, modules_in, written
-from stablemax.trace.cures.leaf_names import FunctionSource, leaf_text, moved_texts, whole_shape
-from stablemax.trace.traced_code import block_of, parsed, python_function
+from stablemax.trace.cures.leaf_names import leaf_text, moved_texts, source_of_function, whole_shape
+from stablemax.trace.traced_code import python_function
 
 if TYPE_CHECKING:
     from stablemax.trace.cures.flow import Flow
+    from stablemax.trace.cures.leaf_names import FunctionSource
     from stablemax.trace.cures.searching import Finding
 
 _MOST_TRIED = 8
+_ROUNDED = 0.01
 _LONG = 6
 """Expressions of more characters get a name where they are read twice."""
 
@@ -97,14 +99,13 @@ def _source_of(
         return None
     names = sources[0].names if sources[0] is not None else {}
     functions = functions_of(code, names, called)
-    block = block_of(code)
-    tree = parsed(block, code.co_firstlineno)
-    if not functions or not isinstance(tree, ast.FunctionDef):
+    source = source_of_function(code, names)
+    if not functions or source is None:
         return None
     # The user may call another module so.
     if any(name in names and names[name] is not _module(name) for name in _used(findings)):
         return None
-    return FunctionSource(block, code.co_firstlineno, tree, names), code, functions
+    return source, code, functions
 
 
 def functions_of(code: CodeType, names: dict[str, Any], called: Callable[..., Any] | None) -> tuple[FunctionType, ...]:
@@ -154,17 +155,27 @@ def _expressions(source: FunctionSource, finding: Finding, flow: Flow, backend: 
 
 
 def _named_constants(source: FunctionSource, finding: Finding, flow: Flow) -> dict[str, str]:
-    """Return what the source calls the numbers of a pattern that it does not write as such: its parameters."""
+    """Return what the source calls the numbers of a pattern: a parameter, or the number that it writes.
+
+    JAX has rounded that to the format before anything is seen of it.
+    """
     match, named = finding.match, dict[str, str]()
     for name, operand in match.constant_operands.items():
         text = leaf_text(source, flow, match, operand) if f"{{{name}}}" in finding.code else None
-        if text is not None and _read(ast.parse(text)):
+        if text is not None and (_read(ast.parse(text)) or _rounds_to(text, match.constants[name])):
             named[name] = text
     return named
 
 
+def _rounds_to(text: str, number: float) -> bool:
+    """Tell whether a number that the source writes may have been rounded to another one."""
+    with contextlib.suppress(ValueError, TypeError):
+        return number == 0 or abs(float(ast.literal_eval(text)) / number - 1) < _ROUNDED
+    return False
+
+
 class _Tidy(ast.NodeTransformer):
-    """Takes two minus signs for none, and leaves out terms of 0: the logarithm of a factor of 1."""
+    """Takes two minus signs for none, and adds no terms of 0, the logarithm of a factor of 1, and none with a sign."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Take the logarithm of 1."""
@@ -172,12 +183,15 @@ class _Tidy(ast.NodeTransformer):
         return ast.Constant(0) if ast.unparse(node) == "math.log(1)" else node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        """Leave out a term of 0."""
+        """Leave out a term of 0, and take away one with a minus sign."""
         self.generic_visit(node)
         if not isinstance(node.op, (ast.Add, ast.Sub)):
             return node
         if _is_zero(node.right):
             return node.left
+        if isinstance(node.right, ast.UnaryOp) and isinstance(node.right.op, ast.USub):
+            opposite = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
+            return self.visit(ast.BinOp(node.left, opposite, node.right.operand))
         if _is_zero(node.left):
             return node.right if isinstance(node.op, ast.Add) else self.visit(ast.UnaryOp(ast.USub(), node.right))
         return node
