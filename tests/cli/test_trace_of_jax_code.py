@@ -35,8 +35,11 @@ CODE = """
 
     def picky(x):
         if x[0] > 0:
-            return x
+            return jnp.exp(x)
         return -x
+
+
+    compiled = jax.jit(picky)
 """
 
 
@@ -70,6 +73,12 @@ def test_any_function_is_traced_on_its_arguments_and_through_its_gradient() -> N
     assert "Line 19, backward: divide 0.5 / 0 is infinite" in backward.out
 
 
-def test_code_that_needs_a_number_in_python_is_refused_with_a_way_out() -> None:
-    done = run("trace", "my_jax.py:picky", "--arg", "x=linspace(1, 4, 3)")
-    assert_refused(done, "needs a number in Python", "jnp.where or jax.lax.cond")
+def test_code_that_decides_by_a_number_in_python_is_followed() -> None:
+    done = run("trace", "my_jax.py:picky", "--arg", "x=linspace(1, 100, 3)")
+    assert done.code == 1
+    assert "Line 24: exp overflows" in done.out
+
+
+def test_compiled_code_that_needs_a_number_in_python_is_refused_with_a_way_out() -> None:
+    done = run("trace", "my_jax.py:compiled", "--arg", "x=linspace(1, 4, 3)")
+    assert_refused(done, "my_jax.py:23: it needs a number in Python", "jnp.where or jax.lax.cond")

@@ -335,3 +335,16 @@ def singular_vectors(a: Array, u_like: Array, v_like: Array) -> tuple[Array, Arr
 def exponential(a: Array) -> Array:
     """Return the exponential of one matrix."""
     return _cells(_balls(a).exp(), a.shape) if _is_followed(a) and a.size else _filled(a.shape, NO_VALUE)
+
+
+def pseudo_inverse(a: Array) -> Array:
+    """Return the pseudo-inverse of one matrix that is far from one of less than full rank.
+
+    What a tolerance of floats would cut off has none here.
+    """
+    values = nearest(singular_values(a))
+    if not a.size or not values.min() > 1e-3 * values.max():
+        raise NoExactMatrix
+    if a.shape[0] >= a.shape[1]:
+        return solution(np.matmul(a.T, a), a.T)
+    return solution(np.matmul(a, a.T), a).T

@@ -64,11 +64,6 @@ def _round(x: Array, *, rounding_method: Any, **_: Any) -> Any:
     return UFUNC["sign"](x) * UFUNC["floor"](UFUNC["absolute"](x) + as_cell(0.5))
 
 
-def _remainder(a: Array, b: Array, **_: Any) -> Any:
-    """Return what division leaves, with the sign of `a`."""
-    return a - b * truncated(as_array(_DIVIDE(a, b)))
-
-
 def truncated(cells: Array) -> Array:
     """Round cells towards 0."""
     return as_array(UFUNC["sign"](cells) * UFUNC["floor"](UFUNC["absolute"](cells)))
@@ -133,7 +128,8 @@ _OTHER_NAMES = {
     "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
 }  # fmt: skip
 _SPECIAL_NAMES = {
-    "atan2": "arctan2", "igamma": "gammainc", "igammac": "gammaincc", "bessel_i0e": "i0e", "bessel_i1e": "i1e",
+    "rem": "fmod", "atan2": "arctan2", "igamma": "gammainc", "igammac": "gammaincc", "bessel_i0e": "i0e",
+    "bessel_i1e": "i1e",
 }  # fmt: skip
 """JAX's names of NumPy's functions, and of SciPy's."""
 
@@ -141,14 +137,16 @@ EXACT: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **{name: _of_cells(UFUNC[name]) for name in _AS_UFUNCS},
         **{name: _of_cells(UFUNC[other]) for name, other in _OTHER_NAMES.items()},
-        **{name: _of_cells(SPECIAL[name]) for name in ("erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma")},
+        **{
+            name: _of_cells(SPECIAL[name])
+            for name in ("erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma", "zeta")
+        },
         **{name: _of_cells(SPECIAL[other]) for name, other in _SPECIAL_NAMES.items()},
         "integer_pow": lambda x, *, y, **_: UFUNC["power"](x, as_cell(y)),
         "rsqrt": lambda x, **_: UFUNC["reciprocal"](UFUNC["sqrt"](x)),
         "logistic": _logistic,
         "clamp": _clamp,
         "round": _round,
-        "rem": _remainder,
         "reduce_sum": _reduction(_ADD),
         "reduce_prod": _reduction(_MULTIPLY),
         "reduce_max": _reduction(_MAXIMUM),

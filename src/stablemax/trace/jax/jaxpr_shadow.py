@@ -18,6 +18,7 @@ from stablemax.trace.cures.flow import Flow, Reduction
 from stablemax.trace.divergences import Divergence, Leads, divergence_of, exact_answers, of_none
 from stablemax.trace.exact_cells import cells_of, nearest, settled, with_values
 from stablemax.trace.jax.equation import UNBOUND, Equation, Number, is_float, placed_like
+from stablemax.trace.jax.exact_matrix_primitives import FACTORISED, MATRICES
 from stablemax.trace.jax.exact_primitives import (
     COMPARISONS,
     EXACT,
@@ -27,6 +28,7 @@ from stablemax.trace.jax.exact_primitives import (
     as_matrices,
     truncated,
 )
+from stablemax.trace.jax.exact_windows import WINDOWS
 from stablemax.trace.jax.jax_lines import Lines
 from stablemax.trace.jax.movements import MOVED, MOVED_TOGETHER
 from stablemax.trace.jax.plain_arithmetic import computed_alike
@@ -253,12 +255,15 @@ def computed(
 ) -> list[Any]:
     """Compute an equation exactly on what `see` shows of its inputs; in float64, and noted, where there is no way."""
     name = equation.name
-    exactly = EXACT.get(name) or MOVED.get(name)
+    exactly = next((entries[name] for entries in (EXACT, MATRICES, WINDOWS, MOVED) if name in entries), None)
+    if exactly is None and name in FACTORISED:
+        exactly = functools.partial(FACTORISED[name], values)
     if exactly is not None:
         seen = [see(n) if n.is_float else n.array for n in inputs]
         # A way of calling it that the entry was not made for is left to float64, and noted.
         with contextlib.suppress(NotExact, TypeError, ValueError, IndexError):
-            return [settled(cells) for cells in _as_list(exactly(*seen, **equation.params))]
+            outputs = _as_list(exactly(*seen, **equation.params))
+            return [None if cells is None else settled(cells) for cells in outputs]
     if name == "sort":
         return _sorted(equation, inputs, see)
     if name == "top_k":

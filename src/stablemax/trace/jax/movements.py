@@ -20,8 +20,9 @@ def _broadcast_in_dim(x: Array, *, shape: Sequence[int], broadcast_dimensions: S
     return np.broadcast_to(x.reshape([sizes.get(d, 1) for d in range(len(shape))]), shape)
 
 
-def _reshape(x: Array, *, new_sizes: Sequence[int], **_: Any) -> Array:
-    return x.reshape(new_sizes)
+def _reshape(x: Array, *, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None, **_: Any) -> Array:
+    """Reshape; the axes are brought into another order first where `dimensions` says one, as jnp.prod's do."""
+    return (x if dimensions is None else x.transpose(dimensions)).reshape(new_sizes)
 
 
 def _slice(

@@ -148,7 +148,7 @@ MOVED = frozenset((
     "tile", "repeat", "roll", "flip", "fliplr", "flipud", "rot90", "take", "take_along_axis", "compress", "extract",
     "choose", "diag", "diagonal", "diagflat", "tril", "triu", "atleast_1d", "atleast_2d", "atleast_3d", "pad",
     "insert", "delete", "append", "resize", "copy", "copyto", "put", "place", "putmask", "put_along_axis",
-    "fill_diagonal", "linalg.diagonal", "linalg.matrix_transpose",
+    "fill_diagonal", "meshgrid", "linalg.diagonal", "linalg.matrix_transpose",
 ))  # fmt: skip
 """Functions that move numbers from one place to another, some of them in place."""
 

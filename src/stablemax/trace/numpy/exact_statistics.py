@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from flint import arb_mat
 
 from stablemax.numerics.formats import Array
-from stablemax.trace.exact_cells import as_array, as_cell, cells_of, has_no_value, is_ball, nearest, settled
+from stablemax.trace.exact_cells import as_array, as_cell, cells_of, has_no_value, nearest, settled
+from stablemax.trace.numpy.exact_differences import DIFFERENCES
 from stablemax.trace.numpy.exact_functions import COMPUTED as BASIC
 from stablemax.trace.numpy.exact_functions import NotFollowedError
+from stablemax.trace.numpy.exact_matrix_functions import MATRICES, followed, norm_of_singular_values, singular_values
 from stablemax.trace.special_cells import FUNCTIONS
 
 _DIVIDE, _SQRT, _EXP, _LOG = (FUNCTIONS[name] for name in ("divide", "sqrt", "exp", "log"))
@@ -71,6 +72,8 @@ def _ordered(a: Array, axis: int) -> Array:
 def _quantile(
     a: Any, q: Any, axis: Any = None, out: Any = None, *options: Any, keepdims: bool = False, **more: Any
 ) -> Any:
+    if np.ndim(q) == 1:
+        return np.stack([as_array(_quantile(a, one, axis, out, *options, keepdims=keepdims, **more)) for one in q])
     if np.ndim(q) or isinstance(axis, tuple) or options or more.get("method", "linear") != "linear":
         raise NotFollowedError("quantile")
     rows = _ordered(_cells(a).ravel() if axis is None else np.moveaxis(_cells(a), axis, -1), -1)
@@ -82,9 +85,7 @@ def _quantile(
 
 
 def _percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
-    if np.ndim(q):
-        raise NotFollowedError("percentiles")
-    return _quantile(a, as_cell(q) / 100, *args, **kwargs)
+    return _quantile(a, _cells(q) / 100 if np.ndim(q) else as_cell(q) / 100, *args, **kwargs)
 
 
 def _median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
@@ -118,6 +119,9 @@ def _vector_norm(x: Array, axis: Any, ord: float, *, keepdims: bool = False) -> 
 def _matrix_norm(x: Array, ord: Any, axes: tuple[int, int], *, keepdims: bool) -> Any:
     if ord in (None, "fro"):
         return _vector_norm(x, axes, 2, keepdims=keepdims)
+    if ord in ("nuc", 2, -2):
+        values = norm_of_singular_values(np.moveaxis(x, axes, (-2, -1)), ord)
+        return np.expand_dims(values, axes) if keepdims else values
     if ord not in (1, -1, math.inf, -math.inf):
         raise NotFollowedError(f"a matrix norm of order {ord}")
     rows, columns = (a % x.ndim for a in axes)
@@ -127,7 +131,8 @@ def _matrix_norm(x: Array, ord: Any, axes: tuple[int, int], *, keepdims: bool) -
     return largest if keepdims else np.squeeze(largest, axis=(rows, columns))
 
 
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """Return ``np.linalg.norm`` on cells."""
     x, ord = _cells(x), _order(ord)
     if axis is None and ord is None:
         return _vector_norm(x, None, 2, keepdims=keepdims)
@@ -138,6 +143,13 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     if len(axes) != 2:
         raise NotFollowedError("a norm of more than two axes")
     return _matrix_norm(x, ord, axes, keepdims=keepdims)
+
+
+def _cond(x: Any, p: Any = None) -> Any:
+    if p in (None, 2, -2):
+        s = singular_values(x)
+        return _DIVIDE(s[..., 0], s[..., -1]) if p != -2 else _DIVIDE(s[..., -1], s[..., 0])
+    return norm(x, p, (-2, -1)) * norm(MATRICES["linalg.inv"](x), p, (-2, -1))
 
 
 def _vector_norm_of(x: Any, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
@@ -189,39 +201,6 @@ def _polynomial(p: Any, x: Any) -> Any:
     return out
 
 
-def _matrix_power(a: Array, n: int) -> Any:
-    if n < 1:
-        raise NotFollowedError("a matrix to a power below 1")
-    out = a
-    for _ in range(n - 1):
-        out = np.matmul(out, a)
-    return out
-
-
-def _matrix(a: Any) -> Any:
-    """Take a square matrix of numbers to one of flint's."""
-    cells = _cells(a)
-    if cells.ndim != 2 or cells.shape[0] != cells.shape[1] or not is_ball(cells).all():
-        raise NotFollowedError("no square matrix of numbers")
-    return arb_mat(cells.tolist())
-
-
-def _inverse(a: Any) -> Any:
-    return _solution(a, cells_of(np.eye(len(_cells(a)))))
-
-
-def _solution(a: Any, b: Any) -> Any:
-    right = _cells(b)
-    columns = right if right.ndim == 2 else right[:, None]
-    if columns.ndim != 2 or not is_ball(columns).all():
-        raise NotFollowedError("no columns of numbers")
-    try:
-        solved = _matrix(a).solve(arb_mat(columns.tolist()))
-    except ZeroDivisionError:
-        raise NotFollowedError("a matrix that may be singular") from None
-    return settled(np.array(solved.tolist(), dtype=object)).reshape(right.shape)
-
-
 # --- of SciPy -----------------------------------------------------------------------------------------
 
 
@@ -254,6 +233,10 @@ def _log_softmax(x: Any, axis: Any = None) -> Any:
 COMPUTED: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **BASIC,
+        **MATRICES,
+        **DIFFERENCES,
+        "linalg.cond": followed(_cond),
+        "polymul": _convolve,
         "cov": _cov,
         "corrcoef": _corrcoef,
         "median": _median,
@@ -264,13 +247,9 @@ COMPUTED: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "nanstd": _ignoring_nan(BASIC["std"]),
         "nancumsum": _with_nan_as(0, BASIC["cumsum"]),
         "nancumprod": _with_nan_as(1, BASIC["cumprod"]),
-        "linalg.norm": _norm,
+        "linalg.norm": norm,
         "linalg.vector_norm": _vector_norm_of,
         "linalg.matrix_norm": _matrix_norm_of,
-        "linalg.matrix_power": _matrix_power,
-        "linalg.det": lambda a: as_array(as_cell(_matrix(a).det())),
-        "linalg.inv": _inverse,
-        "linalg.solve": _solution,
         "convolve": _convolve,
         "correlate": _correlate,
         "interp": _interp,

@@ -14,6 +14,7 @@ from flint import arb
 
 from stablemax.trace.exact_cells import EXACT, as_array, cells_of, format_or_none, nearest, settled
 from stablemax.trace.numpy.exact_functions import LIKE, MOVED, TRUTHS, VALUES
+from stablemax.trace.numpy.exact_matrix_functions import MATRICES, SEVERAL
 from stablemax.trace.numpy.exact_statistics import COMPUTED, PRODUCTS_OF_VECTORS
 from stablemax.trace.numpy.questions import CHOOSERS, CLOSE, places_of, truth_of, with_nan_replaced
 from stablemax.trace.numpy.shadowed import (
@@ -45,6 +46,8 @@ class ShadowArray(Shadowed):
         """Run a ufunc, or one of its methods, on the values and on the shadow."""
         like = carrier(inputs, kwargs)
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        if ufunc is np.divmod and method == "__call__" and not kwargs:
+            return np.floor_divide(*inputs), np.remainder(*inputs)
         if method == "at":
             return _at(like.tape, name, ufunc, inputs)
         run = functools.partial(getattr(ufunc, method), **plain(kwargs))
@@ -59,6 +62,8 @@ class ShadowArray(Shadowed):
         name = f"{func.__module__}.{func.__name__}".removeprefix("numpy.")
         if name in COMPUTED and not (name == "where" and len(args) < 3):
             return operate(like, name, func, COMPUTED[name], args, kwargs, kwargs.get("out"))
+        if name in SEVERAL:
+            return _several(like, name, func, args, kwargs)
         if name in MOVED:
             return move(like, name, func, func, args, kwargs)
         if name == "nan_to_num":
@@ -215,6 +220,27 @@ class ShadowArray(Shadowed):
 _ROUNDING_OPTIONS = ("dtype", "casting", "order", "subok", "signature")
 
 
+def _several(like: Shadowed, name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Run a function with several results, each of which is an operation of its own."""
+    values = func(*plain(args), **plain(kwargs))
+    if not isinstance(values, tuple):  # it gives one alone where its arguments say so
+        one = "linalg.svdvals" if name == "linalg.svd" else name
+        exactly = None if one not in MATRICES else lambda a, *_, **__: MATRICES[one](a)
+        return operate(like, name, func, exactly, args, kwargs)
+    parts = [
+        operate(
+            like,
+            name,
+            lambda *a, i=i, **k: func(*a, **k)[i],
+            lambda *a, i=i, **k: SEVERAL[name](values, *a, **k)[i],
+            args,
+            kwargs,
+        )
+        for i in range(len(values))
+    ]
+    return type(values)(*parts) if hasattr(values, "_fields") else tuple(parts)
+
+
 def _exact_ufunc(
     tape: Tape, ufunc: np.ufunc, method: str, kwargs: dict[str, Any], out: Any
 ) -> Callable[..., Any] | None:
@@ -285,7 +311,27 @@ def _along_axis(function: Any, axis: int, array: Any, *args: Any, **kwargs: Any)
     )
 
 
-_OWN_FORMS: dict[str, Callable[..., Any]] = {**CLOSE, "sort": _sorted, "apply_along_axis": _along_axis}
+def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+    """Call the functions on their pieces, as ``np.piecewise`` does; the last one that holds wins."""
+    holds = np.atleast_2d(plain(condlist)) if np.ndim(plain(condlist)) <= np.ndim(plain(x)) else plain(condlist)
+    holds = [np.asarray(condition, dtype=bool).reshape(np.shape(plain(x))) for condition in holds]
+    if len(funclist) == len(holds) + 1:
+        holds.append(~np.any(holds, axis=0))
+    out = np.zeros_like(x)
+    for condition, function in zip(holds, funclist, strict=True):
+        if not callable(function):
+            out[condition] = function
+        elif condition.any():
+            out[condition] = function(x[condition], *args, **kw)
+    return out
+
+
+_OWN_FORMS: dict[str, Callable[..., Any]] = {
+    **CLOSE,
+    "sort": _sorted,
+    "apply_along_axis": _along_axis,
+    "piecewise": _piecewise,
+}
 
 # --- operators and methods, from tables ---------------------------------------------------------
 
