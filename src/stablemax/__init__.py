@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from stablemax.api import sweep as sweep
     from stablemax.watching.block import watch as watch
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 
 _HOMES = {"StablemaxError": "stablemax.text.errors", "watch": "stablemax.watching.block"}
 

@@ -23,7 +23,7 @@ _COUNTS = {
     "broken": "inf, NaN, 0 or more than half of the digits gone, where the exact value is an ordinary number",
     "no value": "no number of the format is right in exact arithmetic either: the input is to blame",
     "small": "numbers far below the largest of a result lose their digits",
-    "ill-posed": "one rounding of the input changes the exact result about as much as the code is off",
+    "ill-posed": "a few roundings of the input change the exact result as much as the code is off",
 }
 
 

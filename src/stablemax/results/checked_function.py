@@ -22,7 +22,7 @@ class TriedFormat:
     broken: int
     #: Inputs for which exact arithmetic has no value of the format either
     undefined: int
-    #: Inputs of which one rounding changes the exact result as much as the function is off
+    #: Inputs of which a few roundings change the exact result as much as the function is off
     ill_conditioned: int
     #: Inputs with numbers far below the largest of the result that lose their digits
     loses_small: int

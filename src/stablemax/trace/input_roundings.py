@@ -1,4 +1,4 @@
-"""What one rounding of the inputs changes of an exact result: no code on these numbers can be held to more."""
+"""What a few roundings of the inputs change of an exact result: no code on these numbers can be held to more."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _keeps(report: FunctionCheck) -> list[str]:
     kept = "keeps" if report.contract.max_ulp is None else "is within"
     on_scale = " on the scale of the result" if report.grade is Grade.STABLE else ""
     is_conditioned = any(one.ill_conditioned for one in report.formats)
-    but = ", except where one rounding of the inputs changes the exact result as much" if is_conditioned else ""
+    but = ", except where a few roundings of the inputs change the exact result as much" if is_conditioned else ""
     allowed = [name for name in report.contract.allow if not name.startswith(UNSTABLE_IN)]
     but += f", but for what is allowed: {listed(allowed)}" if allowed else ""
     proved = listed([f"{one.proved:,} in {one.format}" for one in report.formats])
@@ -195,7 +195,7 @@ def evidence_notes(found: Sequence[Found], reason: str) -> tuple[str, ...]:
         if tried.ill_conditioned:
             notes.append(
                 f"{counted(tried.ill_conditioned, 'input')} in {fmt} {'is' if tried.ill_conditioned == 1 else 'are'} "
-                "ill-conditioned: one rounding of the input changes the exact result about as much as the code is off"
+                "ill-conditioned: a few roundings of the input change the exact result as much as the code is off"
             )
         if tried.loses_small:
             notes.append(

@@ -52,7 +52,7 @@ class JudgedInput:
     error_ulp: float | None = None
     #: Exact arithmetic has no value for some cell either, or none that the format holds.
     is_undefined: bool = False
-    #: Some cell has an error that one rounding of the inputs explains.
+    #: Some cell has an error that a few roundings of the inputs explain.
     is_ill_conditioned: bool = False
     #: Some cell far below the largest of the result loses its digits.
     loses_small: bool = False
