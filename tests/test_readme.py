@@ -1,6 +1,6 @@
 """The README and the guide: every command in them runs, and gives what the page shows.
 
-`python -P tests/test_readme.py` writes what the commands print now into the pages.
+`python -m tests.test_readme` writes what the commands print now into the pages.
 """
 
 from __future__ import annotations
