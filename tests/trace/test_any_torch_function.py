@@ -336,6 +336,27 @@ def test_a_sound_program_gets_no_alarm(function: Function, arguments: dict[str, 
     assert (trace.outcome, trace.blame) == (Outcome.OK, None), trace.finding
 
 
+ONE = 1.0
+
+
+def literal_first(x: Any) -> Any:
+    return torch.log(1 + x)
+
+
+def literal_before_an_expression(x: Any) -> Any:
+    return torch.log(1.0 + 2 * x)
+
+
+def constant_first(x: Any) -> Any:
+    return torch.log(ONE + x)
+
+
+@pytest.mark.parametrize("function", [literal_first, literal_before_an_expression, constant_first])
+def test_a_number_that_the_source_has_first_and_pytorch_last_is_the_sources(function: Function) -> None:
+    trace = traced(function, {"x": [1e-9, 3e-8]})
+    assert (trace.pattern, "torch.log1p(" in trace.instead) == ("log-near-one", True)
+
+
 def test_of_two_operators_without_a_value_that_is_blamed_which_the_result_needs() -> None:
     def harmless_then_harmful(x: Any) -> Any:
         a = torch.where(x > 0, torch.log(x), torch.zeros_like(x))

@@ -124,7 +124,22 @@ def read_at(source: FunctionSource, reader: FlowNode, operand: Operand) -> ast.e
     expressions = [] if whole is None else source.operands(whole)
     # PyTorch divides a number by an array as the inverse of the array, times the number.
     place = len(expressions) - 1 if len(reader.operands) == 1 and isinstance(whole, ast.BinOp) else operand.place
-    return expressions[place] if place < len(expressions) else None
+    if place >= len(expressions):
+        return None
+    if isinstance(whole, ast.BinOp) and len(reader.operands) == len(expressions):
+        # PyTorch has the array first in `1 + x`, too.
+        read = reader.operands[place]
+        place = max(place, 1 - place, key=lambda i: _likeness(expressions[i], reader, read))
+    return expressions[place]
+
+
+def _likeness(node: ast.expr, reader: FlowNode, operand: Operand) -> int:
+    """Tell how well an expression may be where an operand was read: 0 where it is not, 2 for the number itself."""
+    if isinstance(node, ast.Constant):
+        # Another number may be this one, rounded.
+        return (1 + bool(np.all(operand.values == node.value))) * (operand.shape == ())
+    shape = _shape_of(reader.variables.get(node.id)) if isinstance(node, ast.Name) else None
+    return int(shape is None or shape == operand.shape)
 
 
 def _means_the_same(node: ast.expr, then: FlowNode, now: FlowNode) -> bool:
