@@ -137,7 +137,7 @@ def _likeness(node: ast.expr, reader: FlowNode, operand: Operand) -> int:
     """Tell how well an expression may be where an operand was read: 0 where it is not, 2 for the number itself."""
     if isinstance(node, ast.Constant):
         # Another number may be this one, rounded.
-        return (1 + bool(np.all(operand.values == node.value))) * (operand.shape == ())
+        return (1 + (operand.values.tolist() == node.value)) * (operand.shape == ())
     shape = _shape_of(reader.variables.get(node.id)) if isinstance(node, ast.Name) else None
     return int(shape is None or shape == operand.shape)
 
