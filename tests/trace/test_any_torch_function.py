@@ -134,6 +134,11 @@ def cross_entropy(logits: Any) -> Any:
     return -torch.log(p[torch.arange(2), labels]).mean()
 
 
+def log_of_share_with_eps(x: Any) -> Any:
+    e = torch.exp(x)
+    return torch.log(e / e.sum(-1, keepdim=True) + 1e-30)
+
+
 def gathered(logits: Any) -> Any:
     p = torch.softmax(logits, dim=-1)
     picked = p.gather(1, torch.tensor([[0], [1]]))
@@ -267,6 +272,7 @@ FAULTS = (
         "cross-entropy-of-sigmoid",
     ),
     Fault(focal_loss, {"x": [30.0, 1.0]}, OVERFLOW, "rest = 1 - p", "subtract", "log-of-one-minus-sigmoid"),
+    Fault(log_of_share_with_eps, {"x": [[0.0, 200.0]]}, NAN, "e = torch.exp(x)", "exp", "log-of-softmax-with-eps"),
     Fault(cross_entropy, {"logits": [[200.0, 0.0], [0.0, 3.0]]}, NAN, "e = torch.exp(", "exp", "log-of-softmax"),
     Fault(gathered, {"logits": [[0.0, 200.0], [0.0, 3.0]]}, OVERFLOW, "picked.log()", "softmax", "log-of-softmax"),
     Fault(entropy, {"logits": [[0.0, 200.0], [0.0, 3.0]]}, NAN, "torch.log(p)", "softmax", "log-of-softmax"),

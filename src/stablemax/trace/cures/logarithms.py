@@ -129,6 +129,18 @@ LOGARITHMS = (
         is_beside_1=True,
     ),
     Pattern(
+        "log-of-softmax-with-eps",
+        (log(add(softmax(X), EPS)),),
+        why="the exponentials overflow, or all of them vanish, before the small number is added to their shares",
+        numpy=(
+            "np.log(np.exp({x} - {x}.max({axis}, keepdims=True))"
+            " / np.exp({x} - {x}.max({axis}, keepdims=True)).sum({axis}, keepdims=True) + {eps})",
+        ),
+        torch=("torch.log(torch.softmax({x}, {dim}) + {eps})",),
+        jax=("jnp.log(jax.nn.softmax({x}, {axis}) + {eps})",),
+        is_beside_1=True,
+    ),
+    Pattern(
         "log-of-product",
         (log(product(X)),),
         why="the product leaves the range of the format where the sum of the logarithms does not",
