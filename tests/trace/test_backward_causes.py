@@ -467,3 +467,17 @@ def test_difference_quotients_tell_derivatives_from_kinks_and_poles(
 
 def test_what_hands_back_a_gradient_of_0_is_listed() -> None:
     assert {kind for kind, _ in ZEROS.values()} == set(ZEROS_HANDED_BACK)
+
+
+@pytest.mark.parametrize(
+    ("function", "x"),
+    [
+        (lambda x: torch.where(x > 0, torch.log(x), torch.zeros_like(x)), [0.0, 1.0, 2.0]),
+        (lambda x: torch.where(x > 0, torch.sqrt(x), x), [0.0, 4.0]),
+    ],
+    ids=["log", "sqrt"],
+)
+def test_a_gradient_that_is_nan_is_not_called_small(function: Function, x: list[float]) -> None:
+    trace = gradient_trace(function, {"x": x})
+    assert trace.outcome is Outcome.NAN
+    assert not [note for note in trace.notes if "small" in note]

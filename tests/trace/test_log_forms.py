@@ -232,3 +232,27 @@ def test_a_form_is_the_logarithm_of_its_operation(form: LogForm, backend: str) -
     assert outputs, "none of its expressions fits"
     for output in outputs:
         np.testing.assert_allclose(output, run.value, rtol=1e-3)
+
+
+def forward_algorithm(p: Any) -> Any:
+    stay, move = p[0], p[1]
+    for share in p[2:]:
+        stay, move = (stay + move) * share, (move + stay * share) * share
+    return np.log(stay)
+
+
+class CountingMatcher(Matcher):
+    looked_up = 0
+
+    def operand_views(self, *of: Any) -> Any:
+        self.looked_up += 1
+        return super().operand_views(*of)
+
+
+def test_the_ways_through_a_recurrence_are_not_all_gone() -> None:
+    probabilities = FLOAT32.cast(np.full(12, 1e-6))
+    given = GivenArguments(("p",), (probabilities,))
+    _, flow = NumpyCode(given, FLOAT32, forward_algorithm).recorded()
+    matcher = CountingMatcher(flow)
+    assert not list(Deriver(matcher, "numpy").at(flow.nodes[-1]))
+    assert 0 < matcher.looked_up < 4000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LETTERS = "xyabcdefghijlmnopqrstuvwz"
 _MOST_FORMS = 24
+_MOST_VIEWS = 40
+"""A recurrence reads each of its states several times: the ways through it are without end."""
 _LOG = MappingProxyType({"numpy": "np.log({})", "torch": "torch.log({})", "jax": "jnp.log({})"})
 _ABS = MappingProxyType({"numpy": "np.abs({})", "torch": "torch.abs({})", "jax": "jnp.abs({})"})
 _EXP = MappingProxyType({"numpy": "np.exp({})", "torch": "torch.exp({})", "jax": "jnp.exp({})"})
@@ -52,12 +54,21 @@ class _Derived:
     whole: str = ""
 
 
+@dataclass
+class _Room:
+    """How many views of operations may still be gone through."""
+
+    left: int = _MOST_VIEWS
+
+
 @dataclass(frozen=True)
 class Deriver:
     """Writes the logarithm of what an operation makes out of the logarithms of its factors and terms."""
 
     matcher: Matcher
     backend: str
+    #: Of one root: a deriver serves no second one.
+    _room: _Room = field(default_factory=_Room)
 
     def at(self, root: FlowNode) -> Iterator[tuple[Pattern, Match]]:
         """Yield a pattern made for a logarithm, or for a product of steep factors, with its match."""
@@ -102,6 +113,8 @@ class Deriver:
 
     def _log_of(self, operand: Operand, frame: int, match: Match, of_size: str = "{}") -> _Derived | None:
         """Return the logarithm of an operand: by a form of what made it, or else as it stands."""
+        if self._room.left < 0:
+            return None
         number = self._number(operand)
         if number is not None:
             plain = self._constant(operand, number, match)
@@ -111,6 +124,8 @@ class Deriver:
             found = next(self._by(form, views), None)
             if found is not None:
                 return found
+            if self._room.left < 0:
+                return None
         plain = self._plain(operand, frame, match)
         return replace(plain, texts=(_LOG[self.backend].format(of_size.format(plain.texts[0])),))
 
@@ -119,6 +134,9 @@ class Deriver:
         for operands, frame, match in views:
             if len(operands) != len(form.reads):
                 continue
+            self._room.left -= 1
+            if self._room.left < 0:
+                return
             parts = self._parts(form, operands, frame, match)
             if parts is None:
                 continue
