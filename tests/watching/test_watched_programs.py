@@ -70,6 +70,7 @@ def test_the_script_shows_each_fault_and_the_test_fails(
 
 
 CURED = {
+    "entropy_of_a_policy": ("log-of-softmax", "torch.log(p)"),
     "log_of_softmax": ("log-of-softmax", "torch.log(p)"),
     "log_of_softmax_of_a_large_batch": ("log-of-softmax", "torch.log(p)"),
     "log_of_softmax_in_the_backward_pass": ("log-of-softmax", "torch.log(p[torch.arange(2), torch.tensor([1, 0])])"),
