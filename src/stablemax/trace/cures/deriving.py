@@ -26,6 +26,10 @@ _LOG = MappingProxyType({"numpy": "np.log({})", "torch": "torch.log({})", "jax":
 _ABS = MappingProxyType({"numpy": "np.abs({})", "torch": "torch.abs({})", "jax": "jnp.abs({})"})
 _EXP = MappingProxyType({"numpy": "np.exp({})", "torch": "torch.exp({})", "jax": "jnp.exp({})"})
 
+_OF_COUNTS = re.compile("gamma|beta|binom|comb")
+_LOG_OF_LEAF = re.compile(r"(?<![\w.])(?:np|torch|jnp)\.log\(\{\w+\}\)|xlogy\(\{\w+\}, \{\w+\}\)")
+_POSITIVE = "; what logarithms are taken of has to be positive"
+
 LOG_OF_ONE = Pattern("log-of-{name}", (), why="{formula} leaves the range of the format where its logarithm does not")
 LOG_OF_TERMS = Pattern(
     "log-of-factors-and-terms",
@@ -90,9 +94,13 @@ class Deriver:
             return
         assert isinstance(tree, Apply), "it was made of an operation"
         code = tuple(dict.fromkeys(texts))
+        if _OF_COUNTS.search(code[0]):
+            # A likelihood has powers 0 ** 0 at its ends.
+            code = tuple(sorted(code, key=lambda text: "xlogy" not in text))
+        why = kind.why + (_POSITIVE if _LOG_OF_LEAF.search(code[0]) else "")
         codes = {"numpy": (), "torch": (), "jax": (), self.backend: code}
         yield (
-            replace(kind, trees=(tree,), numpy=codes["numpy"], torch=codes["torch"], jax=codes["jax"]),
+            replace(kind, trees=(tree,), why=why, numpy=codes["numpy"], torch=codes["torch"], jax=codes["jax"]),
             settled,
         )
 

@@ -35,7 +35,7 @@ _TOLD = 4
 _MOST_ENDS = 4
 _MOST_RUN = 1 << 28
 """Numbers that all trials may compute: some seconds."""
-_MOST_WIDE = 1 << 25
+_MOST_WIDE = 1 << 23
 """Numbers of a replay that runs again and again in float64."""
 _ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, NotImplementedError)
 """Of operations that do not run on a part."""
