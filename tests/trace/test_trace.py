@@ -132,11 +132,12 @@ def test_a_variant_under_trace_gives_bit_for_bit_what_it_gives_otherwise(variant
         from stablemax.trace.numpy.shadowed import plain
 
         result = evaluate(variant, arguments[0], ShadowArithmetic(fmt, tape=arguments[0].tape), second)
-        kept.append(np.asarray(plain(result)))
+        kept.append(plain(result))
         return result
 
     found = trace_numpy(watched, x, drawn, variant.operation, fmt)
-    assert found.not_followed == ()
+    # The second array goes past the trace here, and which of its numbers are taken may hang on the first.
+    assert all(what.startswith("numbers that come from elsewhere") for what in found.not_followed)
     # Later runs have operations that were made exact.
     assert kept[0].tobytes() == ordinary.tobytes()
 

@@ -128,6 +128,8 @@ def test_threads_that_work_at_once_lose_no_operation() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# JAX, where another test has imported it, warns of any fork.
+@pytest.mark.filterwarnings("ignore:os.fork")
 def test_a_process_that_is_forked_is_named_as_not_seen() -> None:
     with stablemax.watch(repro=None, quiet=True) as watched:
         torch.ones(2).exp()

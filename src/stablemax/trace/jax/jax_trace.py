@@ -41,6 +41,8 @@ def trace_jax(
     Equations are called ``lax.exp`` and stand on the line that called them; those of a gradient stand on the line whose
     gradient they are.
 
+    >>> import jax
+    >>> import jax.numpy as jnp
     >>> import numpy as np
     >>> from stablemax.numerics.formats import FLOAT32
     >>> from stablemax.operations import get_operation
