@@ -16,11 +16,10 @@ import stablemax  # noqa: E402
 from stablemax.watching.torch.finite_check import FiniteCheck  # noqa: E402
 from stablemax.watching.torch.replay import Replay, drafts_of  # noqa: E402
 from stablemax.watching.torch.replay_axes import Axes, axes_of  # noqa: E402
+from stablemax.watching.torch.replay_likeness import cells_at, is_like  # noqa: E402
 from stablemax.watching.torch.replay_parts import cut, positions_of, run_of, without_factories  # noqa: E402
 from stablemax.watching.torch.smaller_replay import (  # noqa: E402
     MOST_EXACT,
-    cells_at,
-    is_like,
     is_small,
     smaller_replay,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +12,7 @@ from stablemax.text.words import counted
 from stablemax.watching.torch.replay import Replay, ReplayedOperation
 from stablemax.watching.torch.replay_axes import Axes, axes_of, counted_along
 from stablemax.watching.torch.replay_gradients import gradients_of
+from stablemax.watching.torch.replay_likeness import cells_at, is_alike, is_like, is_same
 from stablemax.watching.torch.replay_parts import (
     Kept,
     ReplayRun,
@@ -190,7 +190,7 @@ class _Search:
             for chosen in search._choices(axes, axis, wanted.get(axis, [])):
                 cuts = {**kept, axis: chosen}
                 part = self._showing(lambda: cut(self.now, axes, cuts))  # noqa: B023 - called at once
-                if part is not None and _is_alike(self.number, (self.now, self.run), part, axes, cuts):
+                if part is not None and is_alike(self.number, (self.now, self.run), part, axes, cuts):
                     kept = cuts
                     told = CutAxis(axes.size(axis), tuple(chosen), self.has_samples and axis in first)
                     search = replace(search, now=part[0], run=part[1], cuts=(*search.cuts, told))
@@ -342,7 +342,7 @@ class _Search:
         for way, gradient in gradients.items():
             if bool(gradient.isfinite().all()):
                 continue
-            end = next((n for n, t in backward if _is_same(t, gradient)), None)
+            end = next((n for n, t in backward if is_same(t, gradient)), None)
             search = None if end is None else self._between(ways[way], end)
             if search is not None and search.is_done and way in search.now.leaves:
                 return replace(search, now=replace(search.now, leaf=way))
@@ -385,60 +385,3 @@ def gives_the_same(part: ReplayPart, operation: ReplayedOperation, *, by_value: 
     pairs = zip(operation.outputs, whole.given, here.given, strict=True)
     by_value = by_value and operation.call_site.node is None
     return all(is_like(cells_at(old, part.places.get(n, ())), new, by_value=by_value) for n, old, new in pairs)
-
-
-def _is_alike(
-    number: int, start: tuple[Replay, ReplayRun], part: tuple[Replay, ReplayRun], axes: Axes, kept: Kept
-) -> bool:
-    """Tell whether a faulty operation, and the forward ones on its line, read and give in a part what they did before.
-
-    The gradients of fewer numbers have other sizes: of these it is told where they are 0, infinite and NaN.
-    """
-    faulty = next(o for o in start[0].operations if o.number == number)
-    for operation in start[0].operations:
-        is_forward = operation.call_site.node is None
-        is_on_line = faulty.call_site.node is not None and is_forward and _is_on_line(operation, faulty)
-        if operation is not faulty and not is_on_line:
-            continue
-        for n in {*operation.inputs, *operation.outputs}:
-            old, new = (run.tensors[n] for _, run in (start, part))
-            places = tuple(positions_of(axes, d, kept) for d in axes.dimensions[n])
-            by_value = is_forward and (operation is not faulty or n in operation.inputs)
-            if not is_like(cells_at(old, places), new, by_value=by_value):
-                return False
-    return True
-
-
-def _is_on_line(one: ReplayedOperation, other: ReplayedOperation) -> bool:
-    a, b = one.call_site, other.call_site
-    return a.code is not None and (a.code, a.instruction) == (b.code, b.instruction)
-
-
-def cells_at(tensor: torch.Tensor, places: Sequence[torch.Tensor | None]) -> torch.Tensor:
-    """Return the cells of a tensor at some indices along each dimension; all along one without any."""
-    for i, indices in enumerate(places):
-        tensor = tensor if indices is None else tensor.index_select(i, indices)
-    return tensor
-
-
-def is_like(old: torch.Tensor, new: torch.Tensor, *, by_value: bool) -> bool:
-    """Tell whether numbers are inf and NaN in the same places, and alike to half of the digits; else 0 where they were.
-
-    Integers, such as indices, may have other values.
-    """
-    if old.shape != new.shape:
-        return False
-    if not old.is_floating_point() or torch.equal(old, new):
-        return True
-    if not (torch.equal(old.isnan(), new.isnan()) and torch.equal(old.isinf(), new.isinf())):
-        return False
-    if not by_value:
-        return torch.equal(old == 0, new == 0)
-    finite = old.isfinite()
-    a, b = old[finite].double(), new[finite].double()
-    scale = float(a.abs().max()) if a.numel() else 0.0
-    return bool(((a - b).abs() <= math.sqrt(torch.finfo(old.dtype).eps) * scale).all())
-
-
-def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and one.dtype == other.dtype and torch.allclose(one, other, equal_nan=True)
