@@ -33,7 +33,10 @@ def targets_in_turn(target: str) -> tuple[str, ...]:
             before = f"{module}{colon}" if colon else before
             found.append(part if colon or "/" in part else f"{before}{part}")
     if len(found) > 1 and any(not name or name.endswith(":") for name in found):
-        raise StablemaxError(f"{shown(target)}: no function is named beside a comma", "my.py:softmax,log_softmax")
+        raise StablemaxError(
+            f"{shown(target)}: no function is named beside a comma",
+            "leave the comma out, or name one there, as in my.py:softmax,log_softmax",
+        )
     return tuple(dict.fromkeys(found))
 
 
